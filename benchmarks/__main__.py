@@ -1,0 +1,15 @@
+"""Runs every benchmark, or those named: `python -m benchmarks startup`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pkgutil import iter_modules
+
+import benchmarks
+
+NAMES = [module.name for module in iter_modules(benchmarks.__path__) if not module.name.startswith("_")]
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or NAMES:
+        import_module(f"benchmarks.{name}").main()

@@ -1,0 +1,163 @@
+"""One release of the demo, played from its last version to its verdict, with the commands a person would type."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from releasegate_demo import control
+from releasegate_demo.product import NEW, OLD, make_product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["BEFORE_DEPLOYMENT", "play"]
+
+BEFORE_DEPLOYMENT = frozenset({"log"})
+"""The breaks that are there before the release goes out; the others come with it."""
+
+FACTS = ("maintenance=false", "billing_changes=true", "edge_functions=false", "backfill=false", "survey=false")
+BEFORE = (
+    ("1.3.4", "marta.release@ehr.example", "called all five, 10 minutes before the window"),
+    ("6.3.2", "sam.security@ehr.example", "volume settings of all database hosts"),
+    ("6.3.4", "sam.security@ehr.example", "quarterly review of roles and members"),
+    ("C1.2.1", "sam.security@ehr.example", "volume settings of all database hosts"),
+)
+AFTER = (("11.3.1", "omar.operations@ehr.example", "support inbox and phone line, nothing out of the ordinary"),)
+_VISITS_A_SECOND = 12.0
+_VISITORS = 20
+
+
+@dataclass
+class Stage:
+    """The folder of the product, and the variables that its gates read."""
+
+    folder: Path
+    variables: dict[str, str]
+    number: int = 0
+
+    def say(self, text: str) -> None:
+        """Announce a step."""
+        self.number += 1
+        bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ("", "")
+        sys.stdout.write(f"\n{bold}{self.number}. {text}{plain}\n")
+        sys.stdout.flush()
+
+    def call(self, program: str, *words: str, quiet: bool = False) -> int:
+        """Show a command as a person types it, run it, and give its exit code."""
+        sys.stdout.write(f"$ {shlex.join([program, *words])}\n")
+        sys.stdout.flush()
+        module = {"pytest": "pytest", "releasegate": "pytest_releasegate.cli"}[program]
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=self.folder,
+            env={**os.environ, **self.variables},
+            stdout=subprocess.DEVNULL if quiet else None,
+            check=False,
+        )
+        return done.returncode
+
+
+def play(state: Path, broken: str = "", keep: bool = False) -> int:
+    """Play the release; ends with the exit code of the worst phase, 0 for GO. `keep` leaves the demo running."""
+    folder = state / "product"
+    control.down(state / "running")
+    shutil.rmtree(folder, ignore_errors=True)
+    commits = make_product(folder)
+    try:
+        info = control.up(state / "running", OLD, commits[OLD])
+        stage = Stage(folder, info.environment())
+        with _visitors(state / "running"):
+            return _play(stage, state / "running", commits[NEW], broken)
+    finally:
+        if not keep:
+            control.down(state / "running")
+
+
+def _play(stage: Stage, running: Path, commit: str, broken: str) -> int:
+    stage.say(f"Measure {OLD}, which is live: the baseline")
+    facts = [word for fact in FACTS for word in ("--fact", fact)]
+    stage.call("releasegate", "open", OLD, *facts)
+    stage.call("pytest", "-m", "baseline", "--release", OLD, "-q")
+    if broken in BEFORE_DEPLOYMENT:
+        _break(stage, running, broken)
+    stage.say(f"Open {NEW}; people say what only they can know")
+    stage.call("releasegate", "open", NEW, "--commit", commit, *facts)
+    _attest(stage, BEFORE)
+    stage.say("T-24h: is it ready?")
+    stage.call("pytest", "-m", "predeploy or compliance")
+    if _worst(stage, "predeploy", "compliance"):
+        stage.say("It does not go out")
+        return _end(stage)
+    stage.say("T-0, before: is the target well, and what does it hold?")
+    stage.call("pytest", "-m", "deploy")
+    stage.say(f"Migrate the database, deploy {NEW}")
+    sys.stdout.write(f"applied: {', '.join(control.migrate(running))}\n")
+    control.deploy(running, NEW, commit)
+    if broken and broken not in BEFORE_DEPLOYMENT:
+        _break(stage, running, broken)
+    stage.call("releasegate", "deployed")
+    stage.say("T-0, after: did it arrive whole?")
+    stage.call("pytest", "-m", "deploy", "-n", "2")
+    stage.say("Walk through it as its users do")
+    stage.call("pytest", "-m", "smoke", "--base-url=demo", "-n", "2")
+    stage.say("T+15m, here some seconds: GO or ROLLBACK?")
+    _attest(stage, AFTER)
+    stage.call("pytest", "-m", "postdeploy", "-n", "2")
+    stage.say("Is the review on its way?")
+    stage.call("pytest", "-m", "review", "-q")
+    return _end(stage)
+
+
+def _end(stage: Stage) -> int:
+    stage.say("The record")
+    stage.call("releasegate", "status")
+    stage.call("releasegate", "report")
+    stage.call("releasegate", "verify")
+    sys.stdout.write(f"record: {stage.folder / '.releasegate' / 'record.db'}\n")
+    return _worst(stage, "predeploy", "compliance", "deploy", "postdeploy")
+
+
+def _worst(stage: Stage, *phases: str) -> int:
+    """The exit code of the worst of these phases, as the record knows them."""
+    return stage.call("releasegate", "status", "--exit-code", *[f"--phase={phase}" for phase in phases], quiet=True)
+
+
+def _attest(stage: Stage, words: Sequence[tuple[str, str, str]]) -> None:
+    for gate, who, note in words:
+        evidence = ("--evidence", f"evidence/{gate}.txt")
+        stage.call("releasegate", "attest", gate, "--status", "passed", "--person", who, "--note", note, *evidence)
+
+
+def _break(stage: Stage, running: Path, broken: str) -> None:
+    stage.say(f"Break it: {control.BREAKS[broken].title}")
+    control.make_break(running, broken)
+
+
+@contextmanager
+def _visitors(running: Path) -> Iterator[None]:
+    """Synthetic visitors for as long as the release lasts; without them there is nothing to measure."""
+    over = threading.Event()
+
+    def walk() -> None:
+        while not over.is_set():
+            try:
+                control.traffic(running, seconds=3, rps=_VISITS_A_SECOND, visitors=_VISITORS)
+            except (OSError, control.DemoError):
+                over.wait(0.5)
+
+    thread = threading.Thread(target=walk, name="visitors", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=10)

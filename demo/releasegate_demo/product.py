@@ -1,0 +1,101 @@
+"""The demo's product: a git repository with the gates, two tagged versions and their release notes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+__all__ = ["NEW", "OLD", "make_product", "seed"]
+
+OLD, NEW = "1.3.0", "1.4.0"
+
+NOTES = {
+    OLD: """# Release 1.3.0
+
+## What is new
+Appointments have a mode: in person, by video or by phone. The schedule shows it beside the client's name.
+
+## Known issues
+The printed schedule does not show the mode yet.
+
+## Breaking changes
+None for users; the appointment export has one more column.
+
+## What you have to do
+Nothing.
+""",
+    NEW: """# Release 1.4.0
+
+## What is new
+Clients can have a preferred name, which is shown wherever their name is. Charts have care plans with a goal and a
+review date, and 120 billing codes for care planning were added.
+
+## Known issues
+Care plans cannot be printed yet; use the export.
+
+## Breaking changes
+None for users; reports that list all billing codes become longer.
+
+## What you have to do
+Ask clients for the name they prefer when you next see them.
+""",
+}
+
+EVIDENCE = {
+    "1.3.4": "Called: on-call engineer, backup, database administrator, security lead. All answered.",
+    "6.3.2": "db-1, db-2, db-backup: volume encryption on, keys rotated 41 days ago.",
+    "6.3.4": "31 members of staff, 3 administrators; two accounts of people who left were closed.",
+    "C1.2.1": "db-1, db-2, db-backup: volume encryption on, keys rotated 41 days ago.",
+    "11.3.1": "Inbox: 2 questions about passwords. Phone: no calls.",
+}
+
+SETTINGS = """[pytest]
+addopts = --import-mode=importlib --strict-markers
+releasegate_env = demo
+"""
+
+
+def seed() -> Path:
+    """The folder that holds `gates/`, `smoke/` and `load/`: in the package, or above it in a clone."""
+    packaged = Path(str(files("releasegate_demo"))) / "seed"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2]
+
+
+def make_product(folder: Path) -> dict[str, str]:
+    """Make the repository in a folder that is not there yet; gives the commit of each version."""
+    folder.mkdir(parents=True)
+    for name in ("gates", "smoke", "load"):
+        shutil.copytree(seed() / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    shutil.copytree(Path(__file__).parent / "migrations", folder / "migrations")
+    (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
+    (folder / ".gitignore").write_text(".releasegate/\n__pycache__/\n.pytest_cache/\ntest-results/\n", encoding="utf-8")
+    (folder / "evidence").mkdir()
+    for gate, text in EVIDENCE.items():
+        (folder / "evidence" / f"{gate}.txt").write_text(text + "\n", encoding="utf-8")
+    _git(folder, "init", "--quiet", "--initial-branch=main")
+    return {version: _commit(folder, version) for version in (OLD, NEW)}
+
+
+def _commit(folder: Path, version: str) -> str:
+    (folder / "RELEASE_NOTES.md").write_text(NOTES[version], encoding="utf-8")
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message", f"Release {version}")
+    _git(folder, "tag", "--annotate", f"v{version}", "--message", f"Release {version}")
+    return _git(folder, "rev-parse", "HEAD")
+
+
+def _git(folder: Path, *words: str) -> str:
+    """Run git with an identity of its own, whatever the machine's settings are."""
+    identity = ["-c", "user.name=Demo", "-c", "user.email=demo@ehr.example", "-c", "commit.gpgsign=false"]
+    identity += ["-c", "tag.gpgsign=false", "-c", "core.hooksPath=/dev/null"]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *identity, *words],
+        env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()

@@ -1,0 +1,141 @@
+"""Writes the pages that come from the code: check kinds, commands, options, exit codes. `--check` only compares."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ["COLUMNS"] = "100"
+FOLDER = Path(__file__).parent
+
+
+def main() -> int:
+    """Write the pages, or with `--check` say which are stale."""
+    pages = {
+        "checks.md": checks(),
+        "commands.md": commands(),
+        "gate-files.md": gate_files(),
+        "exit-codes.md": exit_codes(),
+    }
+    stale = [name for name, text in pages.items() if not _same(FOLDER / name, text)]
+    if "--check" in sys.argv:
+        sys.stdout.write("".join(f"docs/{name} is stale: python docs/generate.py\n" for name in stale))
+        return bool(stale)
+    for name, text in pages.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+def checks() -> str:
+    """Every kind, with its example and its keys."""
+    from pytest_releasegate.checks import kinds, load_kind
+
+    parts = [_head("Check kinds", "What a gate can look at. A gate has exactly one of these keys.")]
+    for kind in kinds():
+        model = load_kind(kind)
+        if model.__module__.startswith("pytest_releasegate."):
+            parts.append(f"## `{kind}`\n\n{inspect.cleandoc(model.__doc__ or '')}\n\n{_table(model)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def gate_files() -> str:
+    """The keys of gate files and of environments."""
+    from pytest_releasegate.checklist import schema
+
+    parts = [
+        _head("Gate files", "What `gates/*.yaml` and `gates/environments.yaml` may hold; nothing else is accepted.")
+    ]
+    for title, model in (
+        ("A file", schema.FileKeys),
+        ("An item", schema.ItemKeys),
+        ("A gate", schema.GateKeys),
+        ("`environments.yaml`", schema.EnvironmentsFile),
+        ("An environment", schema.EnvironmentKeys),
+    ):
+        parts.append(f"## {title}\n\n{inspect.cleandoc(model.__doc__ or '')}\n\n{_table(model)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def commands() -> str:
+    """Every subcommand with its options, and the plugin's options of pytest."""
+    from pytest_releasegate.cli import build_parser
+
+    parser = build_parser()
+    parts = [_head("Commands", "`releasegate COMMAND`; `--help` says the same.")]
+    choices = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
+    for name, sub in choices.items():
+        parts.append(f"## `releasegate {name}`\n\n{(sub.description or '').capitalize()}.\n\n{_options(sub)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _options(parser: argparse.ArgumentParser) -> str:
+    rows = ["| word | meaning |", "|---|---|"]
+    for action in parser._actions:  # noqa: SLF001  argparse has no public list of them
+        if isinstance(action, argparse._HelpAction):  # noqa: SLF001
+            continue
+        words = ", ".join(action.option_strings) or str(action.metavar or action.dest)
+        value = action.metavar if action.option_strings and action.nargs != 0 else ""
+        choices = " \\| ".join(str(choice) for choice in action.choices) if action.choices else ""
+        shown = " ".join(str(part) for part in (words, value or (action.option_strings and choices)) if part)
+        rows.append(f"| `{shown}` | {action.help or choices} |")
+    return "\n".join(rows)
+
+
+def exit_codes() -> str:
+    """The exit codes of pytest and of `releasegate`."""
+    from pytest_releasegate.errors import ExitCode
+
+    source = inspect.getsource(ExitCode)
+    rows = re.findall(r'^    (\w+) = (\d+)\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
+    table = "\n".join(f"| {number} | `{name}` | {text} |" for name, number, text in rows)
+    head = _head("Exit codes", "What `pytest -m ...` and `releasegate status --exit-code` end with.")
+    return f"{head}\n\n| code | name | meaning |\n|--:|---|---|\n{table}\n"
+
+
+def _head(title: str, text: str) -> str:
+    return f"<!-- Written by docs/generate.py. -->\n# {title}\n\n{text}"
+
+
+def _table(model: Any) -> str:
+    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    properties = model.model_json_schema(by_alias=True)["properties"]
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        default = "required" if field.is_required() else f"`{_default(properties[key])}`"
+        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+        rows.append(f"| `{key}` | {_type(properties[key])} | {default} | {meaning} |")
+    return "\n".join(rows)
+
+
+def _default(shown: dict[str, Any]) -> str:
+    value = shown.get("default", "")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else str(value) if value or value == 0 else "empty"
+
+
+def _type(shown: dict[str, Any]) -> str:
+    if "enum" in shown:
+        return " \\| ".join(f"`{word}`" for word in shown["enum"])
+    if "anyOf" in shown:
+        return " or ".join(dict.fromkeys(_type(part) for part in shown["anyOf"] if part.get("type") != "null")) or "any"
+    if "$ref" in shown:
+        return shown["$ref"].rpartition("/")[2]
+    if shown.get("type") == "array":
+        return f"list of {_type(shown.get('items', {}))}"
+    words = {"string": "text", "object": "mapping", "integer": "number", "boolean": "true/false", None: "any"}
+    kind = shown.get("type")
+    return words.get(kind, str(kind))
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""How a check looks: the protocol, what it is given, and how its findings are judged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from os import environ
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from urllib.parse import quote, unquote, urlsplit
+
+from pytest_releasegate.errors import CannotLook, nearest
+from pytest_releasegate.model import Environment, Evidence, Finding, Kept, Ok, Release, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["Check", "Clock", "Context", "Memory", "Secrets", "SystemClock", "counted", "find", "judge"]
+
+_REFERENCE = re.compile(r"\$\{(?P<source>[a-z]+):(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
+_VALUE = re.compile(r"\$\{value:([A-Za-z_][A-Za-z0-9_]*)\}")
+_TEXTS = ("json", "xml", "yaml", "x-har", "javascript", "x-www-form-urlencoded", "sql", "toml")
+_KEYWORD = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&]+)")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SHORTEST_SECRET = 6
+
+
+class Clock(Protocol):
+    """The only way to learn or spend time; instants are UTC and aware, spans are seconds."""
+
+    def now(self) -> datetime:
+        """The present instant."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so long."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The present instant in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds of the machine's monotonic clock."""
+        return monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Block for so many seconds."""
+        sleep(seconds)
+
+
+class Memory(Protocol):
+    """What earlier gates and releases kept in the record."""
+
+    def recorded(self, name: str, *, of: Literal["this", "previous"] = "this") -> Kept | None:
+        """The newest measurement of that name, of this release or of the one before it in the environment."""
+        ...
+
+
+class NoMemory:
+    """A record that holds nothing."""
+
+    def recorded(self, name: str, *, of: Literal["this", "previous"] = "this") -> Kept | None:  # noqa: ARG002
+        """Nothing, ever."""
+        return None
+
+
+class Secrets:
+    """Values that came by reference, kept only to be struck out of whatever leaves the process."""
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = environ if variables is None else variables
+        self._known: dict[str, str] = {}
+
+    def resolve(self, text: str, *, secret: bool = True) -> str:
+        """Put in the value of each `${env:NAME}`; raises `CannotLook` when one is unset."""
+
+        def value(match: re.Match[str]) -> str:
+            found = self._lookup(match)
+            if secret:
+                self.add(found, f"env:{match['name']}")
+            return found
+
+        return _REFERENCE.sub(value, text)
+
+    def add(self, value: str, name: str) -> None:
+        """Strike out this value from now on, and the password in it when it is a connection string."""
+        for part in (value, *_passwords(value)):
+            if len(part) >= _SHORTEST_SECRET:
+                self._known |= dict.fromkeys(_spellings(part), name)
+
+    def scrub(self, text: str) -> str:
+        """The text with each known value replaced by its reference."""
+        if not self._known:
+            return text
+        longest_first = sorted(self._known, key=len, reverse=True)
+        return re.sub("|".join(map(re.escape, longest_first)), lambda found: f"${{{self._known[found[0]]}}}", text)
+
+    def scrub_bytes(self, body: bytes) -> bytes:
+        """The bytes with each known value replaced by its reference."""
+        return self.scrub(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+    def scrub_value(self, value: Any) -> Any:
+        """The JSON value with each text in it scrubbed, keys too."""
+        if isinstance(value, str):
+            return self.scrub(value)
+        if isinstance(value, dict):
+            return {self.scrub_value(key): self.scrub_value(part) for key, part in value.items()}
+        return [self.scrub_value(part) for part in value] if isinstance(value, list | tuple) else value
+
+    def _lookup(self, match: re.Match[str]) -> str:
+        source, name = match["source"], match["name"]
+        if source != "env":
+            raise CannotLook(f"reference {match[0]}: unknown source '{source}'", "known: env, value")
+        value = self._variables.get(name)
+        if not value:
+            raise CannotLook(f"reference {match[0]}: the environment variable {name} is not set", f"export {name}=...")
+        return value
+
+
+def _passwords(value: str) -> Iterator[str]:
+    """The password in a connection string, as it stands there and as it is meant."""
+    keyword = _KEYWORD.search(value)
+    if keyword:
+        found = keyword[1]
+        yield from (found, re.sub(r"\\(.)", r"\1", found[1:-1] if found.startswith("'") else found))
+    try:
+        password = urlsplit(value).password or ""
+    except ValueError:
+        return
+    yield from (password, unquote(password))
+
+
+def _spellings(value: str) -> set[str]:
+    """A secret as it stands in text, in JSON and in a URL."""
+    return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], quote(value, safe="")}
+
+
+@dataclass
+class Context:
+    """What a check is given: the target, the release, time, and where evidence and measurements go."""
+
+    environment: Environment
+    release: Release
+    root: Path
+    clock: Clock = field(default_factory=SystemClock)
+    memory: Memory = field(default_factory=NoMemory)
+    secrets: Secrets = field(default_factory=Secrets)
+    deadline: float | None = None
+    attached: list[tuple[Evidence, bytes]] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    def resolve(self, text: str, *, secret: bool = True) -> str:
+        """The text with its references put in; raises `CannotLook` when one is unset.
+
+        `${value:NAME}` is a value of the environment, `${env:NAME}` a variable of the process.
+        """
+        return self.secrets.resolve(_VALUE.sub(self._named, text), secret=secret)
+
+    def url(self, path: str) -> str:
+        """An absolute URL: the path under the environment's base URL, or the URL itself when it has a scheme."""
+        resolved = self.resolve(path, secret=False)
+        if _SCHEME.match(resolved):
+            return resolved
+        if not self.environment.base_url:
+            raise CannotLook(
+                f"environment '{self.environment.name}' has no base_url", "declare it in environments.yaml"
+            )
+        base = self.resolve(self.environment.base_url, secret=False)
+        return base.rstrip("/") + "/" + resolved.lstrip("/")
+
+    def remaining(self, at_most: float = 60.0) -> float:
+        """Seconds that one operation may still take, at most `at_most`; raises `CannotLook` when none is left."""
+        if self.deadline is None:
+            return at_most
+        left = self.deadline - self.clock.monotonic()
+        if left <= 0:
+            raise CannotLook("the gate's time is used up", "raise its `timeout`")
+        return min(left, at_most)
+
+    def attach(self, name: str, media_type: str, body: bytes) -> None:
+        """Keep bytes as evidence, with known secrets struck out of text."""
+        clean = self.secrets.scrub_bytes(body) if _is_text(media_type) else body
+        digest = hashlib.sha256(clean).hexdigest()
+        self.attached.append((Evidence(self.secrets.scrub(name), media_type, digest, len(clean)), clean))
+
+    def keep(self, name: str, value: Any) -> None:
+        """Leave a JSON value in the record under a name, for later gates and releases to compare with."""
+        self.kept[name] = value
+
+    def recorded(self, name: str, *, of: Literal["this", "previous"] = "this") -> Kept | None:
+        """The newest measurement kept under that name, of this release or of the one before it."""
+        return self.memory.recorded(name, of=of)
+
+    def _named(self, match: re.Match[str]) -> str:
+        values = self.environment.values
+        if match[1] not in values:
+            hint = nearest(match[1], list(values)) if values else "declare it under `values:`"
+            raise CannotLook(f"reference {match[0]}: environment '{self.environment.name}' has no such value", hint)
+        return values[match[1]]
+
+
+class Check(Protocol):
+    """A kind of looking: typed parameters and one method; it yields findings or raises, and decides nothing."""
+
+    kind: ClassVar[str]
+
+    def look(self, context: Context) -> Iterator[Finding]:
+        """Yield what was found; raise `CannotLook` when looking is impossible."""
+        ...
+
+
+def find(name: str, *, expected: object, actual: object, ok: bool | Ok, observe: bool = False) -> Finding:
+    """A finding; `ok` is a bool or `Ok.CANNOT_TELL`."""
+    verdict = (Ok.YES if ok else Ok.NO) if isinstance(ok, bool) else Ok(ok)
+    return Finding(name, str(expected), str(actual), verdict, observe)
+
+
+def counted(what: str, number: int, least: int = 1) -> Finding:
+    """The denominator of a check: how many of something were looked at; fewer than `least` cannot tell."""
+    ok = Ok.YES if number >= max(least, 1) else Ok.CANNOT_TELL
+    return Finding(f"{what} looked at", f">= {max(least, 1)}", str(number), ok)
+
+
+def judge(findings: Iterable[Finding]) -> Status:
+    """The status that findings mean: none is `error`, a `no` is `failed`, a `cannot tell` is `inconclusive`."""
+    seen = {finding.ok for finding in findings if not finding.observe}
+    if not seen:
+        return Status.ERROR
+    if Ok.NO in seen:
+        return Status.FAILED
+    return Status.PASSED if seen == {Ok.YES} else Status.INCONCLUSIVE
+
+
+def _is_text(media_type: str) -> bool:
+    plain = media_type.split(";")[0].strip().lower()
+    return plain.startswith("text/") or plain.endswith(_TEXTS)
+
+
+def seconds(span: timedelta | None, default: float) -> float:
+    """A span in seconds, or the default where there is none."""
+    return default if span is None else span.total_seconds()

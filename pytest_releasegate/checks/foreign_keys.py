@@ -1,0 +1,86 @@
+"""`foreign_keys`: every foreign key is in force, and no row violates it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from pytest_releasegate.check import counted, find
+from pytest_releasegate.model import Ok
+from pytest_releasegate.params import Parameters
+from pytest_releasegate.sources.pgkeys import foreign_keys, orphans
+from pytest_releasegate.sources.pgtables import aligned, selected, user_tables
+from pytest_releasegate.sources.postgres import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_releasegate.check import Context
+    from pytest_releasegate.model import Finding
+    from pytest_releasegate.sources.pgkeys import ForeignKey
+
+__all__ = ["ForeignKeys"]
+
+
+class ForeignKeys(Parameters):
+    """The foreign keys of a database, in the catalogue and row by row; the denominator is the keys looked at.
+
+    ```yaml
+    foreign_keys:
+      database: app
+      schemas: [public]
+      least: 3
+    ```
+    """
+
+    kind: ClassVar[str] = "foreign_keys"
+    shorthand: ClassVar[str] = "database"
+
+    database: str = ""
+    """The environment's database; by default the only one, or `app`."""
+    schemas: list[str] = Field(default_factory=list)
+    """The schemas whose tables are looked at; by default all that users made."""
+    tables: list[str] = Field(default_factory=list)
+    """The tables that hold the keys, such as `notes` or `public.notes`; by default all."""
+    exclude: list[str] = Field(default_factory=list)
+    """Patterns of tables to leave out, such as `staging.*`."""
+    look_at: Literal["rows", "catalogue"] = Field(default="rows", alias="look")
+    """`rows` counts the violating rows of each key; `catalogue` only asks whether it is validated and in force."""
+    least: int = Field(default=1, ge=1, strict=True)
+    """How many keys there must be at least."""
+
+    def look(self, context: Context) -> Iterator[Finding]:
+        """Ask the catalogue, and count the orphans."""
+        with connect(context, self.database) as connection:
+            tables = selected(user_tables(connection, self.schemas), self.tables, self.exclude)
+            keys = foreign_keys(connection, tables)
+            plain = [key for key in keys if not key.temporal and self.look_at == "rows"]
+            numbers = dict(zip(plain, orphans(connection, context, plain), strict=True))
+        if keys:
+            context.attach("foreign_keys.txt", "text/plain", _table(keys, numbers))
+        yield from self._tell(keys, numbers)
+        yield counted("foreign keys", len(keys), self.least)
+
+    def _tell(self, keys: Sequence[ForeignKey], numbers: Mapping[ForeignKey, int]) -> Iterator[Finding]:
+        wanted = "validated and in force" + (", no orphaned row" if self.look_at == "rows" else "")
+        good = 0
+        for key in keys:
+            number = numbers.get(key, 0)
+            faults = [*key.faults, *([f"{number} orphaned row{'s' * (number > 1)}"] if number else [])]
+            unseen = self.look_at == "rows" and key not in numbers
+            if faults:
+                yield find(str(key), expected=wanted, actual=", ".join(faults), ok=False)
+            elif unseen:
+                actual = "a temporal key, whose rows were not looked at"
+                yield find(str(key), expected=wanted, actual=actual, ok=Ok.CANNOT_TELL)
+            else:
+                good += 1
+        if good:
+            yield find("foreign keys that hold", expected=wanted, actual=f"{good} of {len(keys)}", ok=True)
+
+
+def _table(keys: Sequence[ForeignKey], numbers: Mapping[ForeignKey, int]) -> bytes:
+    heads = ("key", "table", "references", "faults in the catalogue", "orphaned rows")
+    rows = ((k.name, k.child.label, k.parent.label, ", ".join(k.faults) or "-", numbers.get(k, "-")) for k in keys)
+    return aligned(heads, rows)

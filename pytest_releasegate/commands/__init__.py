@@ -1,0 +1,1 @@
+"""One file a subcommand: `arguments(parser)` declares it, `run(asked)` does it."""

@@ -1,0 +1,156 @@
+"""What commands share: the root, the settings, the record, the release that is meant."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tomllib
+from configparser import ConfigParser, Error
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_releasegate.checklist.loader import Checklist, load
+from pytest_releasegate.checklist.plan import freeze
+from pytest_releasegate.checklist.python_gates import collect
+from pytest_releasegate.errors import UsageProblem
+from pytest_releasegate.lifecycle.identify import Asked, Identity, identify
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from pytest_releasegate.model import Plan, Release
+    from pytest_releasegate.store import Store
+
+__all__ = ["Place", "arguments", "place", "say", "use_color", "width"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """The product that a command is about."""
+
+    root: Path
+    settings: dict[str, Any]
+    checklist: Checklist
+    identity: Identity
+    open: Callable[[], Store]
+
+    @cached_property
+    def store(self) -> Store:
+        """The record, opened when first asked for; raises `RecordError` when it cannot be."""
+        return self.open()
+
+    def plan(self) -> Plan:
+        """The plan of what is declared now."""
+        paths = self.settings.get("releasegate_paths", ["gates", "smoke", "load"])
+        paths = paths.split() if isinstance(paths, str) else paths
+        cache = self.root / ".releasegate" / "cases.json"
+        declared = self.checklist.has_tests
+        return freeze(self.checklist, collect(self.root, paths, cache, _config_file(self.root), declared=declared))
+
+    def release(self) -> Release:
+        """The release of the record that is meant; raises `UsageProblem` when the record does not know it."""
+        identity = self.identity
+        found = self.store.find_release(identity.product, identity.version, identity.environment.name)
+        if found is None:
+            known = ", ".join(release.name for release in self.store.releases(identity.product)[-5:])
+            what = f"{self.store.shown_url} does not know {identity.version}/{identity.environment.name}"
+            raise UsageProblem(what, f"it knows: {known}" if known else "releasegate open VERSION")
+        return found
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options by which every command finds its release."""
+    parser.add_argument("--release", default="", metavar="VERSION", help="the release that is meant")
+    parser.add_argument("--env", default="", metavar="NAME", help="the environment that is meant")
+    parser.add_argument("--record", default="", metavar="URL", help="where the record lies")
+    parser.add_argument("--root", default="", metavar="FOLDER", help="the folder that holds gates/")
+
+
+def place(asked: argparse.Namespace, *, create: bool = False) -> Place:
+    """Find all of it; raises `UsageProblem` with what is wrong."""
+    from pytest_releasegate.store import open_store
+
+    root = _root(asked.root)
+    settings = _settings(root)
+    checklist = load(root / str(settings.get("releasegate_gates", "gates")), root)
+    identity = identify(
+        root,
+        checklist.environments,
+        Asked(
+            release=asked.release,
+            environment=asked.env,
+            ini_release=str(settings.get("releasegate_release", "")),
+            ini_environment=str(settings.get("releasegate_env", "")),
+            commit=getattr(asked, "commit", ""),
+            branch=getattr(asked, "branch", ""),
+        ),
+    )
+    url = asked.record or os.environ.get("RELEASEGATE_RECORD", "") or str(settings.get("releasegate_record", ""))
+    if "://" not in url:
+        url = f"sqlite:///{(root / (url or '.releasegate/record.db')).resolve()}"
+    return Place(root, settings, checklist, identity, partial(open_store, url, create=create, clock=asked.clock))
+
+
+def say(*lines: str) -> None:
+    """Print lines."""
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def width() -> int:
+    """The terminal's width in columns."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def use_color() -> bool:
+    """Whether to print in colour."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _root(said: str) -> Path:
+    start = Path(said or ".").resolve()
+    for folder in [start] if said else [start, *start.parents]:
+        if (folder / "gates").is_dir() or "releasegate_gates" in _settings(folder):
+            return folder
+    raise UsageProblem(
+        f"no gates/ folder in {start}" + ("" if said else " or above"), "go to the product's folder, or --root"
+    )
+
+
+def _config_file(root: Path) -> Path | None:
+    names = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
+    found = (root / name for name in names)
+    return next((path for path in found if path.is_file()), None)
+
+
+def _settings(root: Path) -> dict[str, Any]:
+    """The ini values of pytest that begin with `releasegate_`, where pytest would read them."""
+    path = _config_file(root)
+    if path is None:
+        return {}
+    values = _toml(path) if path.suffix == ".toml" else _ini(path)
+    return {name: value for name, value in values.items() if name.startswith("releasegate_")}
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as wrong:
+        raise UsageProblem(f"{path.name}: {wrong}") from None
+    if path.name.endswith("pytest.toml"):
+        return dict(tables.get("pytest", {}))
+    own = tables.get("tool", {}).get("pytest", {})
+    return {**own, **own.get("ini_options", {})}
+
+
+def _ini(path: Path) -> dict[str, Any]:
+    parser = ConfigParser(interpolation=None)
+    try:
+        parser.read(path, encoding="utf-8")
+    except Error as wrong:
+        raise UsageProblem(f"{path.name}: {wrong}") from None
+    section = "tool:pytest" if path.name == "setup.cfg" else "pytest"
+    return dict(parser[section]) if parser.has_section(section) else {}

@@ -1,0 +1,51 @@
+"""`releasegate check`: read the gate files, and say all that is wrong with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.check import Secrets
+from pytest_releasegate.commands._place import arguments as place_arguments
+from pytest_releasegate.commands._place import place, say
+from pytest_releasegate.errors import CannotLook, ExitCode
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from pytest_releasegate.model import Environment
+
+__all__ = ["arguments", "run"]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--resolve", action="store_true", help="also try every reference of the environment")
+    place_arguments(parser)
+
+
+def run(asked: argparse.Namespace) -> ExitCode:
+    """Print the problems, or what the plan holds."""
+    here = place(asked)
+    plan = here.plan()
+    kinds = Counter(planned.gate.kind for planned in plan.gates)
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    say(f"{len(plan.gates)} gates in {len({planned.gate.item.id for planned in plan.gates})} items: {listed}")
+    if not asked.resolve:
+        return ExitCode.GO
+    unset = list(_unset(here.identity.environment))
+    say(*(unset or [f"every reference of {here.identity.environment.name} resolves"]))
+    return ExitCode.USAGE if unset else ExitCode.GO
+
+
+def _unset(environment: Environment) -> Iterator[str]:
+    secrets = Secrets()
+    texts = {"base_url": environment.base_url, "metrics": environment.metrics}
+    texts |= {f"databases.{name}": text for name, text in environment.databases.items()}
+    texts |= {f"values.{name}": text for name, text in environment.values.items()}
+    for name, text in texts.items():
+        try:
+            secrets.resolve(text)
+        except CannotLook as unset:
+            yield f"{environment.name}.{name}: {unset}"

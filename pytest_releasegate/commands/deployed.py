@@ -1,0 +1,43 @@
+"""`releasegate deployed`: record when the release went live; the review is due 72 hours later."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.commands._place import arguments as place_arguments
+from pytest_releasegate.commands._place import place, say
+from pytest_releasegate.errors import ExitCode, UsageProblem
+from pytest_releasegate.lifecycle.facts import parse_instant
+from pytest_releasegate.lifecycle.opening import person
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["arguments", "run"]
+
+_SKEW = timedelta(minutes=5)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--at", default="", metavar="INSTANT", help="such as 2026-03-01T02:00:00Z; now without it")
+    place_arguments(parser)
+
+
+def run(asked: argparse.Namespace) -> ExitCode:
+    """Set `deployed_at` once; the same instant again changes nothing, another is refused."""
+    here = place(asked)
+    release = here.release()
+    now = asked.clock.now()
+    at = parse_instant(asked.at) if asked.at else release.deployed_at or now
+    if at > now + _SKEW:
+        raise UsageProblem(f"{at:%Y-%m-%d %H:%M} UTC is in the future", "call this when the release is live")
+    if at < release.opened_at:
+        raise UsageProblem(
+            f"{at:%Y-%m-%d %H:%M} UTC is before the release was opened ({release.opened_at:%Y-%m-%d %H:%M})"
+        )
+    release = here.store.set_deployed(release.id, at, person(here.root))
+    say(f"{release.product} {release.name}: deployed {at:%Y-%m-%d %H:%M:%S} UTC")
+    say(f"review due {at + timedelta(hours=72):%Y-%m-%d %H:%M:%S} UTC")
+    return ExitCode.GO

@@ -1,0 +1,39 @@
+"""`releasegate reopen`: open a closed step again, with a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.commands._place import arguments as place_arguments
+from pytest_releasegate.commands._place import place, say
+from pytest_releasegate.errors import ExitCode, UsageProblem
+from pytest_releasegate.model import STEPS, StepEvent
+from pytest_releasegate.verdict import closed_steps
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["arguments", "run"]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("step", metavar="PHASE/STEP", help="such as deploy/before")
+    parser.add_argument("--reason", required=True, help="why")
+    place_arguments(parser)
+
+
+def run(asked: argparse.Namespace) -> ExitCode:
+    """Reopen the step."""
+    known = {f"{phase}/{step}": (phase, step) for phase, steps in STEPS.items() for step in steps}
+    if asked.step not in known:
+        raise UsageProblem(f"unknown step '{asked.step}'", f"known: {', '.join(known)}")
+    here = place(asked)
+    release = here.release()
+    phase, step = known[asked.step]
+    if (phase, step) not in closed_steps(here.store.step_events(release.id)):
+        raise UsageProblem(f"step {asked.step} of {release.name} is not closed", "pytest -m " + phase)
+    event = StepEvent(phase=phase, step=step, event="reopened", at=asked.clock.now(), reason=asked.reason)
+    here.store.add_step_event(release.id, event)
+    say(f"{release.name}: step {asked.step} is open again")
+    return ExitCode.GO

@@ -1,0 +1,35 @@
+"""`releasegate replan`: freeze the plan anew after the gates have changed, with a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.checklist.plan import differences
+from pytest_releasegate.commands._place import arguments as place_arguments
+from pytest_releasegate.commands._place import place, say
+from pytest_releasegate.errors import ExitCode
+from pytest_releasegate.lifecycle.opening import person
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["arguments", "run"]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--reason", required=True, help="why the plan changes")
+    place_arguments(parser)
+
+
+def run(asked: argparse.Namespace) -> ExitCode:
+    """Show what changed, and freeze it."""
+    here = place(asked)
+    release, plan = here.release(), here.plan()
+    changes = differences(here.store.plan(release.id), plan)
+    if not changes:
+        say("nothing has changed")
+        return ExitCode.GO
+    here.store.replan(release.id, plan, at=asked.clock.now(), person=person(here.root), reason=asked.reason)
+    say(*changes, f"{release.name}: plan frozen anew, {len(plan.gates)} gates, digest {plan.digest[:12]}")
+    return ExitCode.GO

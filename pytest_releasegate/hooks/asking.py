@@ -1,0 +1,102 @@
+"""Whether this pytest run asks for gates at all; imports nothing heavy, since every pytest run comes through here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["MARKERS", "Bystander", "by_path", "expression", "folder", "is_asked", "paths", "wants"]
+
+MARKERS = {
+    "gate": "gate(id): the test bears the gate of that id of the checklist",
+    "predeploy": "gates of T-24h, before a deployment",
+    "deploy": "gates of T-0: the steps before, migrate, after",
+    "postdeploy": "gates of T+15m",
+    "day1": "gates of T+24h",
+    "review": "gates of T+48h to T+96h",
+    "rollback": "gates of a rollback: the steps decide, execute, verify",
+    "backfill": "gates of a backfill: the steps before, during, after",
+    "compliance": "gates of compliance",
+    **dict.fromkeys(("before", "migrate", "after", "decide", "execute", "verify", "during"), "gates of that step"),
+    **dict.fromkeys(("critical", "high", "medium", "low"), "gates of that severity"),
+    **dict.fromkeys(("smoke",), "gates that walk through the product as its users do"),
+}
+"""Markers that exist in every run; those of kinds and topics are added when gates are asked for."""
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def folder(config: pytest.Config) -> Path:
+    """The gates folder."""
+    return config.rootpath / str(config.getini("releasegate_gates"))
+
+
+def paths(config: pytest.Config) -> list[str]:
+    """The folders, relative to the root, whose tests are gates."""
+    return [str(path) for path in config.getini("releasegate_paths")]
+
+
+def expression(config: pytest.Config) -> str:
+    """What `-m` says."""
+    return str(config.getoption("markexpr", "") or "")
+
+
+def is_asked(config: pytest.Config) -> bool:
+    """Whether `-m` names something that gates bear, or a path of gates is given."""
+    if not folder(config).is_dir():
+        return False
+    text = expression(config)
+    return _names_gates(config, text) if text else bool(by_path(config))
+
+
+def by_path(config: pytest.Config) -> list[Path]:
+    """The paths of gates that the command line names."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        return []
+    tops = [config.rootpath / path for path in paths(config)]
+    named = [_absolute(config, argument) for argument in config.args]
+    return [path for path in named if any(path == top or top in path.parents for top in tops)]
+
+
+def wants(text: str, markers: Iterable[str], own: Iterable[str]) -> bool:
+    """Whether the expression selects what bears the markers, and would not without the gate's own."""
+    from pytest_releasegate.checklist.conditions import parse
+
+    condition = parse(text)
+    bears, others = frozenset(markers), frozenset(markers) - frozenset(own)
+    return condition.holds(lambda name: name in bears) and not condition.holds(lambda name: name in others)
+
+
+def _absolute(config: pytest.Config, argument: str) -> Path:
+    return Path(config.invocation_params.dir, argument.split("::")[0]).resolve()
+
+
+def _names_gates(config: pytest.Config, text: str) -> bool:
+    words = set(_WORD.findall(text)) - {"and", "or", "not"}
+    if words & MARKERS.keys():
+        return True
+    kinds = {path.stem for path in (Path(__file__).parent.parent / "checks").glob("*.py")}
+    if words & kinds:
+        return True
+    texts = (
+        path.read_text("utf-8", "replace") for path in folder(config).iterdir() if path.suffix in {".yaml", ".yml"}
+    )
+    return any(words & set(_WORD.findall(text)) for text in texts)
+
+
+class Bystander:
+    """In a run that asks for no gates: tests that bear a gate are left out, so that nothing touches a target."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Deselect what bears a gate."""
+        gates = [item for item in items if item.get_closest_marker("gate")]
+        if gates:
+            items[:] = [item for item in items if not item.get_closest_marker("gate")]
+            config.hook.pytest_deselected(items=gates)

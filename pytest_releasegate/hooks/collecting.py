@@ -1,0 +1,41 @@
+"""In the process that only collects: writes down which tests bear which gates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.checklist.python_gates import PythonGates, case_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+__all__ = ["CaseWriter"]
+
+
+class CaseWriter:
+    """Writes the gates of the collected tests, and the modules that could not be imported, into a file."""
+
+    def __init__(self, answer: Path) -> None:
+        self.answer = answer
+        self.found = PythonGates()
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a module that cannot be imported."""
+        if report.failed:
+            lines = [line for line in str(report.longrepr).splitlines() if line.startswith("E ")]
+            self.found.broken[report.nodeid] = lines[-1][1:].strip() if lines else "it could not be collected"
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Note what a marked test bears, before anything can deselect it."""
+        mark = item.get_closest_marker("gate")
+        if mark and mark.args:
+            file = item.nodeid.partition("::")[0]
+            self.found.add(str(mark.args[0]), file, case_of(item.nodeid), (item.reportinfo()[1] or 0) + 1)
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the answer."""
+        self.answer.write_text(json.dumps(asdict(self.found)), encoding="utf-8")

@@ -1,0 +1,309 @@
+"""Runs one gate in pytest and turns the look, or a Python test's reports, into a result."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_releasegate.check import find, judge
+from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.execution import look
+from pytest_releasegate.model import Result, Status
+from pytest_releasegate.verdict import NEEDS_DEPLOYMENT, prior, stand
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from datetime import datetime
+
+    from pytest_releasegate.check import Context
+    from pytest_releasegate.checklist.loader import Declaration
+    from pytest_releasegate.hooks.session import GateSession
+    from pytest_releasegate.model import Finding, Gate
+    from pytest_releasegate.verdict import Standing
+
+__all__ = ["LOOKED", "GateNotGreen", "Looked", "Looker", "Probe", "look_at"]
+
+_HOLDS = {Status.PASSED, Status.ATTESTED, Status.WAIVED, Status.NOT_APPLICABLE, Status.NOT_DUE}
+_POLL = 0.1
+_PATIENCE = 600.0
+
+
+@dataclass
+class Looked:
+    """What is known of an item's gate while it runs: the result, and the bytes of its evidence."""
+
+    result: Result
+    bodies: dict[str, bytes] = field(default_factory=dict)
+
+
+LOOKED = pytest.StashKey[Looked]()
+"""The result of an item, once there is one."""
+
+
+class GateNotGreen(AssertionError):
+    """A gate that failed, could not look, or could not tell; the text says what was found."""
+
+
+def look_at(item: pytest.Item, session: GateSession, declaration: Declaration) -> None:
+    """Look at a declarative gate: raises `GateNotGreen`, skips with the reason, or returns when it passed."""
+    gate = declaration.gate
+    standing = _before(session, declaration)
+    if standing:
+        _stop(*standing)
+        return
+    missing = _unmet(session, gate)
+    if missing:
+        result = _result(session, declaration, Status.ERROR, session.clock.now(), message=missing)
+        item.stash[LOOKED] = Looked(result)
+        raise GateNotGreen(missing)
+    seen = look(declaration.check, session.context(), timeout=declaration.timeout)  # type: ignore[arg-type]
+    result = _result(
+        session,
+        declaration,
+        seen.status,
+        seen.started_at,
+        message=seen.message,
+        findings=seen.findings,
+        evidence=tuple(evidence for evidence, _ in seen.attached),
+        kept=seen.kept,
+        seconds=seen.seconds,
+        attempts=seen.attempts,
+    )
+    item.stash[LOOKED] = Looked(result, {evidence.sha256: body for evidence, body in seen.attached})
+    if seen.status is not Status.PASSED:
+        raise GateNotGreen(told(result))
+
+
+def told(result: Result) -> str:
+    """A result in lines: its message, then each finding that is not as expected."""
+    lines = [f"{result.status}: {result.message}"] if result.message else [f"{result.status}"]
+    lines += [f"  {finding}" for finding in result.findings if finding.ok != "yes" and not finding.observe]
+    return "\n".join(lines)
+
+
+def _before(session: GateSession, declaration: Declaration) -> tuple[Status, str] | None:
+    """What keeps a gate from being looked at now: a fact, its time, or that a person must speak."""
+    gate = declaration.gate
+    known = prior(gate, session.release, session.clock.now())
+    if known or gate.kind != "attest":
+        return known
+    standing = _standings(session)[gate.id]
+    return standing.status, standing.reason
+
+
+def _stop(status: Status, reason: str) -> None:
+    if status is Status.ATTESTED:
+        return
+    if status is Status.FAILED:
+        raise GateNotGreen(f"failed: {reason}")
+    pytest.skip(f"{status.value.replace('_', ' ')}: {reason}")
+
+
+def _unmet(session: GateSession, gate: Gate) -> str:
+    """Why the gate cannot look yet; waits for gates that another worker is looking at."""
+    if gate.phase in NEEDS_DEPLOYMENT and session.release.deployed_at is None and session.recorded:
+        return "the record does not know when the deployment was: releasegate deployed"
+    if not gate.needs or not session.recorded:
+        return ""
+    patience = _PATIENCE if session.worker else 0.0
+    start = session.clock.monotonic()
+    while True:
+        standings = _standings(session)
+        unmet = [standings[need] for need in gate.needs if standings[need].status not in _HOLDS]
+        waiting = any(row.status is Status.MISSING for row in unmet)
+        if not waiting or session.clock.monotonic() - start > patience:
+            return "; ".join(f"needs {row.gate.id}, which is {row.status}" for row in unmet)
+        session.clock.sleep(_POLL)
+
+
+def _standings(session: GateSession) -> dict[str, Standing]:
+    if session.store is None or not session.release.id:
+        return stand(session.plan, [], [], session.release, session.clock.now())
+    results = session.store.results(session.release.id)
+    words = session.store.attestations(session.release.id)
+    return stand(session.plan, results, words, session.release, session.clock.now())
+
+
+def _result(
+    session: GateSession, declaration: Declaration, status: Status, started_at: datetime, **rest: Any
+) -> Result:
+    return Result(
+        gate=declaration.gate.id,
+        status=status,
+        started_at=started_at,
+        target=session.identity.environment.name,
+        gate_digest=declaration.digest,
+        **rest,
+    )
+
+
+class Probe:
+    """What a Python gate collects while it runs: findings, and evidence through its context."""
+
+    def __init__(self, context: Context, started_at: datetime) -> None:
+        self.context = context
+        self.started_at = started_at
+        self.findings: list[Finding] = []
+        self.status: Status | None = None
+        self.message = ""
+        self.seconds = 0.0
+        self.called = False
+
+    def see(self, when: str, report: pytest.TestReport, error: BaseException | None) -> None:
+        """Take in one of the three reports of the test."""
+        self.seconds += report.duration
+        expectation = "xfail" if hasattr(report, "wasxfail") else report.outcome
+        if when == "call":
+            self.called = True
+            self._called(expectation, report, error)
+        elif report.failed:
+            self.status, self.message = Status.ERROR, f"{when} failed: {_first_line(report, error)}"
+        elif report.skipped:
+            self._called("skipped", report, error)
+
+    def _called(self, outcome: str, report: pytest.TestReport, error: BaseException | None) -> None:
+        if outcome == "skipped":
+            self.status, self.message = Status.INCONCLUSIVE, f"skipped: {_first_line(report, error)}"
+        elif outcome == "xfail":
+            self.status, self.message = Status.FAILED, "the test is marked as expected to fail"
+        elif isinstance(error, CannotLook):
+            self.status, self.message = Status.ERROR, str(error)
+        elif outcome == "failed" or error is not None:
+            self.findings.append(find("the test", expected="passes", actual=_first_line(report, error), ok=False))
+        else:
+            self.findings.append(find("the test", expected="passes", actual="passes", ok=True))
+
+    def verdict(self) -> Status:
+        """The status of the whole test; one whose body never ran was not looked at."""
+        if self.status is None and not self.called:
+            return Status.ERROR
+        return self.status or judge(self.findings)
+
+
+class Looker:
+    """Follows each item through its reports, and hands the result on when the item is over."""
+
+    def __init__(self, session: GateSession) -> None:
+        self.session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Before a Python gate: the same conditions as for any other, so that it is not looked at out of its time."""
+        from pytest_releasegate.hooks.collect import GATE, GateItem
+
+        if GATE not in item.stash or isinstance(item, GateItem):
+            return
+        gate = item.stash[GATE]
+        known = prior(gate, self.session.release, self.session.clock.now())
+        if known:
+            item.stash[NOT_ASKED] = True
+            _stop(*known)
+        unmet = _unmet(self.session, gate)
+        if unmet:
+            pytest.fail(unmet, pytrace=False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach the gate's status to the report of the call, and the result to that of the teardown."""
+        report = yield
+        from pytest_releasegate.hooks.collect import GATE
+
+        if GATE in item.stash:
+            self._python(item, call, report)
+            self._attach(item, call.when, report)
+            _scrub(report, self.session)
+        return report
+
+    def _python(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
+        from pytest_releasegate.hooks.collect import GateItem
+
+        if isinstance(item, GateItem) or NOT_ASKED in item.stash:
+            return
+        probe = item.stash.get(PROBE, None)
+        if probe is None:
+            probe = item.stash[PROBE] = Probe(self.session.context(), self.session.clock.now())
+        probe.see(str(call.when), report, call.excinfo.value if call.excinfo else None)
+        status = probe.verdict()
+        if call.when == "call" and report.passed and status is not Status.PASSED:
+            report.outcome = "failed"
+            report.longrepr = "\n".join(str(finding) for finding in probe.findings if finding.ok != "yes")
+        if call.when == "teardown" or (call.when == "setup" and not report.passed):
+            item.stash[LOOKED] = self._finished(item, probe)
+
+    def _finished(self, item: pytest.Item, probe: Probe) -> Looked:
+        from pytest_releasegate.hooks.collect import CASE, GATE
+
+        declaration = self.session.checklist.by_id[item.stash[GATE].id]
+        attached = probe.context.attached
+        result = _result(
+            self.session,
+            declaration,
+            probe.verdict(),
+            probe.started_at,
+            case=item.stash[CASE],
+            message=self.session.secrets.scrub(probe.message),
+            findings=tuple(_clean(finding, self.session) for finding in probe.findings),
+            evidence=tuple(evidence for evidence, _ in attached),
+            kept=dict(probe.context.kept),
+            seconds=probe.seconds,
+            code=_blob(item),
+        )
+        return Looked(result, {evidence.sha256: body for evidence, body in attached})
+
+    def _attach(self, item: pytest.Item, when: str, report: pytest.TestReport) -> None:
+        from pytest_releasegate.hooks.collect import GATE
+        from pytest_releasegate.store.journal import to_json
+
+        looked = item.stash.get(LOOKED, None)
+        report.releasegate_gate = item.stash[GATE].id  # type: ignore[attr-defined]  # travels to xdist's controller
+        if looked:
+            report.releasegate_status = looked.result.status.value  # type: ignore[attr-defined]
+        if looked and when == "teardown" and self.session.recorded:
+            self.session.spool(looked)
+            report.releasegate_result = to_json(looked.result)  # type: ignore[attr-defined]
+
+
+PROBE = pytest.StashKey[Probe]()
+"""What a Python gate has collected so far."""
+NOT_ASKED = pytest.StashKey[bool]()
+"""Set where a fact or the time keeps a Python gate from being looked at."""
+
+
+def _clean(finding: Finding, session: GateSession) -> Finding:
+    from dataclasses import replace
+
+    scrub = session.secrets.scrub
+    return replace(finding, name=scrub(finding.name), expected=scrub(finding.expected), actual=scrub(finding.actual))
+
+
+def _scrub(report: pytest.TestReport, session: GateSession) -> None:
+    """Strike secrets out of what pytest prints of a failure."""
+    if report.longrepr is not None and not isinstance(report.longrepr, tuple):
+        text = str(report.longrepr)
+        clean = session.secrets.scrub(text)
+        if clean != text:
+            report.longrepr = clean
+    report.sections = [(name, session.secrets.scrub(text)) for name, text in report.sections]
+
+
+def _first_line(report: pytest.TestReport, error: BaseException | None) -> str:
+    text = str(error) if error else str(report.longrepr)
+    name = type(error).__name__ if error else ""
+    first = next((line.strip() for line in text.splitlines() if line.strip()), name or "no reason given")
+    return first if name in {"", "AssertionError", "Failed", "Skipped"} else f"{name}: {first}"
+
+
+def _blob(item: pytest.Item) -> str:
+    """The git blob id of the test's file, so that the record says which code has looked."""
+    try:
+        done = subprocess.run(
+            ["git", "hash-object", str(item.path)], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,270 @@
+"""What a run that asks for gates knows: checklist, environment, release, plan, record."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_releasegate.check import Context, NoMemory, Secrets, SystemClock
+from pytest_releasegate.checklist.conditions import parse
+from pytest_releasegate.checklist.loader import Checklist, load
+from pytest_releasegate.checklist.plan import freeze
+from pytest_releasegate.checklist.python_gates import collect
+from pytest_releasegate.errors import RecordError, UsageProblem
+from pytest_releasegate.hooks import asking
+from pytest_releasegate.lifecycle.facts import parse_facts
+from pytest_releasegate.lifecycle.identify import Asked, Identity, identify
+from pytest_releasegate.lifecycle.opening import cut_off, open_or_find
+from pytest_releasegate.model import Release, Run
+from pytest_releasegate.verdict import closed_steps, due_steps, is_final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Literal
+
+    from pytest_releasegate.check import Clock
+    from pytest_releasegate.hooks.looking import Looked
+    from pytest_releasegate.model import Environment, Gate, Kept, Phase, Plan, Result
+    from pytest_releasegate.store import Store
+    from pytest_releasegate.store.journal import Journal
+
+__all__ = ["KEY", "GateSession", "record_url", "start"]
+
+KEY = pytest.StashKey["GateSession"]()
+"""Where a pytest config keeps the session, when gates were asked for."""
+
+
+@dataclass
+class GateSession:
+    """One pytest session over gates; the controller's, or a worker's copy of it."""
+
+    root: Path
+    checklist: Checklist
+    identity: Identity
+    release: Release
+    plan: Plan
+    expression: str
+    store: Store | None
+    clock: Clock = field(default_factory=SystemClock)
+    secrets: Secrets = field(default_factory=Secrets)
+    notes: list[str] = field(default_factory=list)
+    run: int = 0
+    worker: str = ""
+    journal: Journal | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Whether results go into the record; a run by path is a rehearsal and leaves no trace."""
+        return self.run > 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the plugin keeps its files."""
+        return self.root / ".releasegate"
+
+    def scope(self) -> list[Gate]:
+        """The gates of the plan that the expression selects: of a phase with steps, those of the steps now due."""
+        if not self.expression:
+            return []
+        gates = [planned.gate for planned in self.plan.gates]
+        chosen = [gate for gate in gates if asking.wants(self.expression, gate.markers, gate.markers)]
+        narrow = {phase: self._due(phase) for phase in {gate.phase for gate in chosen}}
+        return [gate for gate in chosen if not narrow[gate.phase] or gate.step in narrow[gate.phase]]
+
+    def runs(self, gate: Gate) -> bool:
+        """Whether the run looks at a gate of its scope: not when its step is closed and others have followed."""
+        return not is_final(gate, self.closed())
+
+    def closed(self) -> frozenset[tuple[Phase, str]]:
+        """The steps that the record knows as closed."""
+        return closed_steps(self.store.step_events(self.release.id)) if self.store and self.release.id else frozenset()
+
+    def _due(self, phase: Phase) -> tuple[str, ...]:
+        """The steps to which naming the phase alone narrows the scope; empty where it does not narrow it."""
+        words = parse(self.expression).names
+        named = {planned.gate.step for planned in self.plan.gates if planned.gate.phase is phase} & words
+        return due_steps(self.plan, phase, self.closed()) if phase.value in words and not named else ()
+
+    def context(self, environment: Environment | None = None) -> Context:
+        """What a check of this session is given."""
+        return Context(
+            environment=environment or self.identity.environment,
+            release=self.release,
+            root=self.root,
+            clock=self.clock,
+            memory=_Memory(self.store, self.release) if self.store else NoMemory(),
+            secrets=self.secrets,
+        )
+
+    def spool(self, looked: Looked) -> None:
+        """Write a result to disk before it is reported anywhere, so that it survives whatever dies next."""
+        from pytest_releasegate.store.journal import Journal
+
+        self.journal = self.journal or Journal(self.folder / "journal", self.run, self.worker or "main")
+        self.journal.append(looked.result, looked.bodies)
+
+    def bodies(self, result: Result) -> dict[str, bytes]:
+        """The bytes of a result's evidence, from the journal of this run."""
+        blobs = self.folder / "journal" / f"run-{self.run}" / "blobs"
+        paths = {evidence.sha256: blobs / evidence.sha256 for evidence in result.evidence}
+        return {digest: path.read_bytes() for digest, path in paths.items() if path.is_file()}
+
+    def discard_journal(self) -> None:
+        """Remove the journal once all of it is in the record."""
+        from pytest_releasegate.store.journal import discard
+
+        if self.journal:
+            self.journal.close()
+        discard(self.folder / "journal", self.run)
+
+    def close(self) -> None:
+        """Let go of the record."""
+        if self.store:
+            self.store.close()
+
+    def to_worker(self) -> str:
+        """What a worker must know, as text."""
+        return json.dumps({"release": self.release.id, "run": self.run, "url": self.store.url if self.store else ""})
+
+
+class _Memory:
+    """What the record kept of this and earlier releases."""
+
+    def __init__(self, store: Store, release: Release) -> None:
+        self._store = store
+        self._release = release
+
+    def recorded(self, name: str, *, of: Literal["this", "previous"] = "this") -> Kept | None:
+        """The newest value kept under the name."""
+        return self._store.recorded(self._release, name, of=of)
+
+
+def record_url(config: pytest.Config) -> str:
+    """Where the record lies: `--record`, RELEASEGATE_RECORD, ini, else a file under the root."""
+    said = config.getoption("releasegate_record") or os.environ.get("RELEASEGATE_RECORD")
+    url = str(said or config.getini("releasegate_record") or "")
+    if "://" in url:
+        return url
+    return f"sqlite:///{(config.rootpath / (url or '.releasegate/record.db')).resolve()}"
+
+
+def start(config: pytest.Config, clock: Clock) -> GateSession:
+    """Read, identify, open; raises `UsageProblem` with all that is wrong before anything is executed."""
+    checklist = load(asking.folder(config), config.rootpath)
+    identity = identify(config.rootpath, checklist.environments, _asked(config))
+    sent = getattr(config, "workerinput", {}).get("releasegate")
+    if sent:
+        return _worker(config, checklist, identity, json.loads(sent), clock)
+    plan = _plan(config, checklist)
+    if asking.expression(config) and not config.getoption("collectonly") and not identity.overridden:
+        return _opened(config, checklist, identity, plan, clock)
+    return _rehearsal(config, checklist, identity, plan, clock)
+
+
+def _plan(config: pytest.Config, checklist: Checklist) -> Plan:
+    cache = config.rootpath / ".releasegate" / "cases.json"
+    paths = asking.paths(config)
+    return freeze(checklist, collect(config.rootpath, paths, cache, config.inipath, declared=checklist.has_tests))
+
+
+def _opened(config: pytest.Config, checklist: Checklist, identity: Identity, plan: Plan, clock: Clock) -> GateSession:
+    from pytest_releasegate.store import open_store
+    from pytest_releasegate.store.journal import recover
+
+    store = open_store(record_url(config))
+    now = clock.now()
+    must_exist = bool(config.getoption("releasegate_must_exist"))
+    opened = open_or_find(store, identity, plan, now=now, facts=_facts(config), must_exist=must_exist)
+    session = GateSession(
+        config.rootpath, checklist, identity, opened.release, opened.plan, asking.expression(config), store, clock
+    )
+    recovered = recover(store, session.folder / "journal")
+    session.notes += [*cut_off(store, opened.release.id, recovered, now), *opened.notes]
+    session.run = store.start_run(opened.release.id, _run(session))
+    return _filled(session, config)
+
+
+def _rehearsal(
+    config: pytest.Config, checklist: Checklist, identity: Identity, plan: Plan, clock: Clock
+) -> GateSession:
+    from pytest_releasegate.store import open_store
+
+    named = config.getoption("releasegate_env") or any(
+        str(argument).startswith("--base-url") for argument in config.invocation_params.args
+    )
+    if identity.environment.protected and not named and not config.getoption("collectonly"):
+        what = f"the environment '{identity.environment.name}' is protected, and the command does not name it"
+        raise UsageProblem(what, f"--env {identity.environment.name}")
+    try:
+        store = open_store(record_url(config), create=False)
+        release = store.find_release(identity.product, identity.version, identity.environment.name)
+    except RecordError:
+        store, release = None, None
+    release = release or Release(
+        product=identity.product, version=identity.version, environment=identity.environment.name, opened_at=clock.now()
+    )
+    session = GateSession(config.rootpath, checklist, identity, release, plan, asking.expression(config), store, clock)
+    why = "another URL than the environment's own was named" if identity.overridden else "gates were named by path"
+    session.notes.append(f"a rehearsal: {why}, nothing is recorded")
+    return _filled(session, config)
+
+
+def _worker(
+    config: pytest.Config, checklist: Checklist, identity: Identity, sent: dict[str, Any], clock: Clock
+) -> GateSession:
+    from pytest_releasegate.store import open_store
+
+    if not sent["url"]:
+        return _rehearsal(config, checklist, identity, _plan(config, checklist), clock)
+    store = open_store(sent["url"], create=False)
+    release = store.release(sent["release"])
+    session = GateSession(
+        config.rootpath, checklist, identity, release, store.plan(release.id), asking.expression(config), store, clock
+    )
+    session.run = sent["run"]
+    session.worker = str(getattr(config, "workerinput")["workerid"])  # noqa: B009  xdist's own attribute
+    return _filled(session, config)
+
+
+def _filled(session: GateSession, config: pytest.Config) -> GateSession:
+    """The session with the values that checks of the record need."""
+    from dataclasses import replace
+
+    environment = session.identity.environment
+    values: Mapping[str, str] = {**environment.values, "record_url": record_url(config)}
+    session.identity = replace(session.identity, environment=replace(environment, values=values))
+    if "@" in record_url(config):
+        session.secrets.add(record_url(config), "record")
+    return session
+
+
+def _run(session: GateSession) -> Run:
+    return Run(
+        started_at=session.clock.now(),
+        expression=session.expression,
+        scope=tuple(gate.id for gate in session.scope()),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        tool_version=version("pytest-releasegate"),
+    )
+
+
+def _asked(config: pytest.Config) -> Asked:
+    return Asked(
+        release=str(config.getoption("releasegate_release") or ""),
+        environment=str(config.getoption("releasegate_env") or ""),
+        base_url=str(config.getoption("base_url", None) or config.getini("base_url") or ""),
+        ini_release=str(config.getini("releasegate_release") or ""),
+        ini_environment=str(config.getini("releasegate_env") or ""),
+    )
+
+
+def _facts(config: pytest.Config) -> dict[str, bool]:
+    return parse_facts(config.getoption("releasegate_fact") or [])

@@ -1,0 +1,90 @@
+"""Sets a run over gates up: everything that can be wrong is found here, before the first test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_releasegate.checklist.conditions import parse
+from pytest_releasegate.errors import UsageProblem
+from pytest_releasegate.hooks import asking, fixtures
+from pytest_releasegate.hooks.collect import Collector
+from pytest_releasegate.hooks.looking import Looker
+from pytest_releasegate.hooks.recorder import Recorder
+from pytest_releasegate.hooks.session import KEY, start
+from pytest_releasegate.hooks.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["set_up"]
+
+_BAD_DIST = {"loadfile", "loadscope", "loadgroup", "each"}
+
+
+def set_up(config: pytest.Config) -> None:
+    """Read and identify everything and register the hooks; raises `pytest.UsageError` with all that is wrong."""
+    try:
+        _refuse(config)
+        session = start(config, config.hook.pytest_releasegate_clock(config=config))
+    except UsageProblem as wrong:
+        raise pytest.UsageError(f"releasegate: nothing was executed\n{wrong}") from None
+    config.stash[KEY] = session
+    for name in sorted(session.checklist.markers - asking.MARKERS.keys()):
+        config.addinivalue_line("markers", f"{name}: gates of that kind or topic")
+    if session.identity.base_url:
+        config.option.base_url = session.identity.base_url
+    config.option.continue_on_collection_errors = True
+    _widen(config)
+
+    def register(plugin: object, name: str) -> None:
+        if config.pluginmanager.register(plugin, name) is None:
+            raise pytest.UsageError(f"releasegate: -p no:{name} would take the verdict away: leave it out")
+
+    register(fixtures, "releasegate-fixtures")
+    register(Collector(session), "releasegate-collector")
+    register(Looker(session), "releasegate-looker")
+    if config.pluginmanager.hasplugin("playwright"):
+        from pytest_releasegate.hooks import browser
+
+        register(browser, "releasegate-browser")
+    if not hasattr(config, "workerinput"):
+        recorder = Recorder(session)
+        register(recorder, "releasegate-recorder")
+        register(Terminal(session, recorder), "releasegate-terminal")
+        config.add_cleanup(recorder.ensure)
+    if config.getoption("allure_report_dir", None):
+        from pytest_releasegate.hooks.allure import join
+
+        join(config, session)
+    config.add_cleanup(session.close)
+
+
+def _refuse(config: pytest.Config) -> None:
+    """An expression that cannot be read, and ways of distributing tests that repeat or lose gates after a crash."""
+    try:
+        if asking.expression(config):
+            parse(asking.expression(config))
+    except ValueError as wrong:
+        raise UsageProblem(f"-m: {wrong}", "such as -m predeploy, or -m 'deploy and not smoke'") from None
+    dist = str(config.getoption("dist", "no") or "no")
+    if dist in _BAD_DIST:
+        raise UsageProblem(
+            f"--dist {dist} repeats or loses gates when a worker crashes", "use --dist load or worksteal"
+        )
+
+
+def _widen(config: pytest.Config) -> None:
+    """Collect the folders of gates too, where the command names no path and the configured ones leave them out."""
+    if config.args_source is pytest.Config.ArgsSource.ARGS or hasattr(config, "workerinput"):
+        return
+    config.args = [*config.args, *(_missing_paths(config))]
+
+
+def _missing_paths(config: pytest.Config) -> Iterator[str]:
+    given = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
+    for path in asking.paths(config):
+        top = (config.rootpath / path).resolve()
+        if top.exists() and not any(top == other or other in top.parents for other in given):
+            yield str(top)

@@ -1,0 +1,76 @@
+"""What the terminal shows: a short header, our own words for statuses, and the summary with the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_releasegate.model import Status
+from pytest_releasegate.params import format_duration
+from pytest_releasegate.report.terminal import scope_lines
+
+if TYPE_CHECKING:
+    from pytest_releasegate.hooks.recorder import Recorder
+    from pytest_releasegate.hooks.session import GateSession
+
+__all__ = ["Terminal"]
+
+_WORDS = {
+    Status.FAILED: ("failed", "F", "FAILED"),
+    Status.ERROR: ("failed", "E", "ERROR"),
+    Status.INCONCLUSIVE: ("failed", "I", "INCONCLUSIVE"),
+}
+
+
+class Terminal:
+    """Header, progress words and summary of a run over gates."""
+
+    def __init__(self, session: GateSession, recorder: Recorder) -> None:
+        self.session = session
+        self.recorder = recorder
+
+    def pytest_report_header(self) -> list[str]:
+        """The release, the environment, the plan, the record, and what a person should know."""
+        own, identity = self.session, self.session.identity
+        url = identity.base_url or f"{identity.environment.base_url} (not set)"
+        lines = [
+            f"releasegate: {own.release.product} {own.release.name}",
+            f"  version from {identity.version_from}; environment from {identity.environment_from}; {url}",
+            f"  plan: {len(own.plan.gates)} gates, digest {own.plan.digest[:12]}",
+        ]
+        if own.store and own.recorded:
+            lines.append(f"  record: {own.store.shown_url}")
+        if identity.environment.watch:
+            lines.append(f"  watch: {format_duration(identity.environment.watch)}, whatever a gate declares")
+        return lines + [f"  {line}" for note in own.notes for line in note.splitlines()]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Our own words for what failed; pytest's own categories, so that its sections stay."""
+        status = getattr(report, "releasegate_status", "")
+        if report.when != "call" or not report.failed or not status:
+            return None
+        return _WORDS.get(Status(status))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """The table by item, the word for the scope, and the word of each phase in question."""
+        view, verdict = self.recorder.view, self.recorder.verdict
+        for line in self.recorder.trouble:
+            terminalreporter.write_line(f"releasegate: {line}", red=True)
+        if view is None or verdict is None:
+            return
+        phases = list(dict.fromkeys(row.gate.phase for row in verdict.standings))
+        terminalreporter.section("release gate")
+        lines = scope_lines(
+            view,
+            verdict,
+            phases,
+            width=config.get_terminal_writer().fullwidth,
+            color=terminalreporter.hasmarkup,
+            verbose=config.getoption("verbose") > 0,
+            ran=self.recorder.ran,
+        )
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -1,0 +1,37 @@
+"""Facts of a release, and instants, as people write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["parse_facts", "parse_instant"]
+
+
+def parse_facts(words: Iterable[str]) -> dict[str, bool]:
+    """Facts as `name=true` or `name=false`; raises `UsageProblem` for anything else."""
+    facts = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if not name.isidentifier() or value not in {"true", "false"}:
+            raise UsageProblem(f"fact '{word}': expected NAME=true or NAME=false", "such as maintenance=false")
+        facts[name] = value == "true"
+    return facts
+
+
+def parse_instant(text: str) -> datetime:
+    """An instant with its offset from UTC, such as 2026-03-01T02:00:00+01:00; raises `UsageProblem` otherwise."""
+    try:
+        instant = datetime.fromisoformat(text)
+        in_utc = instant.astimezone(UTC) if instant.tzinfo else None
+    except (ValueError, OverflowError):
+        raise UsageProblem(f"instant '{text}': expected ISO 8601", "such as 2026-03-01T02:00:00Z") from None
+    if in_utc is None:
+        naive = instant.isoformat()
+        raise UsageProblem(f"instant '{text}' has no offset from UTC", f"write {naive}Z or {naive}+01:00")
+    return in_utc

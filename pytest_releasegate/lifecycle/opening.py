@@ -1,0 +1,131 @@
+"""Opens a release, or finds it, and keeps its plan frozen."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.checklist.plan import differences
+from pytest_releasegate.errors import ExitCode, UsageProblem
+from pytest_releasegate.model import Release
+from pytest_releasegate.store.journal import is_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from pytest_releasegate.lifecycle.identify import Identity
+    from pytest_releasegate.model import Plan
+    from pytest_releasegate.store import Store
+    from pytest_releasegate.store.journal import Recovered
+
+__all__ = ["Opened", "cut_off", "open_or_find", "person"]
+
+_MOST_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A release of the record with its plan, and what a person should know about how it got there."""
+
+    release: Release
+    plan: Plan
+    notes: list[str] = field(default_factory=list)
+
+
+def open_or_find(
+    store: Store,
+    identity: Identity,
+    plan: Plan,
+    *,
+    now: datetime,
+    facts: Mapping[str, bool] | None = None,
+    must_exist: bool = False,
+) -> Opened:
+    """The release that is meant; opened loudly when the record does not know it.
+
+    Raises `UsageProblem` when it must exist and does not, or when the plan of a protected environment has changed.
+    """
+    found = store.find_release(identity.product, identity.version, identity.environment.name)
+    name = f"{identity.version}/{identity.environment.name}"
+    if found is None and must_exist:
+        raise UsageProblem(f"the record {store.shown_url} does not know {name}", f"releasegate open {identity.version}")
+    if found is None:
+        release = store.open_release(_release(identity, plan, now, facts or {}), plan)
+        return Opened(release, plan, [f"no earlier record of {name} in {store.shown_url}: opened now"])
+    notes = []
+    if identity.commit and found.git_commit and identity.commit != found.git_commit:
+        notes.append(f"the release is of commit {found.git_commit[:10]}, here is {identity.commit[:10]}")
+    frozen = store.plan(found.id)
+    if frozen.digest == plan.digest:
+        return Opened(found, frozen, notes)
+    return _replanned(store, identity, found, frozen, plan, now, notes)
+
+
+def cut_off(store: Store, release_id: int, recovered: Sequence[Recovered], now: datetime) -> list[str]:
+    """What a person should know of earlier runs that never ended; those whose process is gone are ended here."""
+    by_run = {found.run: found for found in recovered}
+    lines = [line for found in recovered for line in found.problems]
+    for run in store.runs(release_id):
+        if run.ended_at is not None:
+            continue
+        if run.host != socket.gethostname() or is_alive(run):
+            lines.append(
+                f"another run is under way: process {run.pid} on {run.host}, since {run.started_at:%H:%M:%S} UTC"
+            )
+            continue
+        found = by_run.get(run.id)
+        seen = store.looked_at(run.id)
+        missing = [gate for gate in run.scope if gate not in seen]
+        saved = f", {found.recovered} results were recovered" if found else ""
+        shown = f": {', '.join(missing[:8])}{' ...' if len(missing) > 8 else ''}" if missing else ""
+        lines.append(
+            f"the run of {run.started_at:%Y-%m-%d %H:%M:%S} UTC (-m '{run.expression}') was cut off{saved}; "
+            f"{len(missing)} of its {len(run.scope)} gates have no result of it{shown}"
+        )
+        store.end_run(run.id, at=now, decision="cut off", exit_code=ExitCode.INTERRUPTED)
+    return lines
+
+
+def person(root: Path) -> str:
+    """Who runs this: the e-mail address that git knows, else the account's name."""
+    try:
+        command = ["git", "-C", str(root), "config", "user.email"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        email = done.stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        email = ""
+    return email or os.environ.get("USER") or getpass.getuser()
+
+
+def _replanned(
+    store: Store, identity: Identity, found: Release, frozen: Plan, plan: Plan, now: datetime, notes: list[str]
+) -> Opened:
+    changes = differences(frozen, plan)
+    shown = "\n".join(
+        [*changes[:_MOST_LINES], *([f"and {len(changes) - _MOST_LINES} more"] * (len(changes) > _MOST_LINES))]
+    )
+    if identity.environment.protected:
+        what = f"the plan of {found.name} is frozen, and the gates declared now differ from it:\n{shown}"
+        raise UsageProblem(what, f"releasegate replan {found.version} --env {found.environment} --reason '...'")
+    reason = "the gates were changed; the environment is not protected"
+    release = store.replan(found.id, plan, at=now, person="pytest", reason=reason)
+    return Opened(release, plan, [*notes, f"the plan has changed and was frozen anew:\n{shown}"])
+
+
+def _release(identity: Identity, plan: Plan, now: datetime, facts: Mapping[str, bool]) -> Release:
+    return Release(
+        product=identity.product,
+        version=identity.version,
+        environment=identity.environment.name,
+        git_commit=identity.commit,
+        git_branch=identity.branch,
+        opened_at=now,
+        facts=dict(facts),
+        plan_digest=plan.digest,
+    )

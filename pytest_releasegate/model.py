@@ -1,0 +1,330 @@
+"""The nouns: frozen, without behaviour beyond their own meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+__all__ = [
+    "PREDECESSORS",
+    "STEPS",
+    "Attestation",
+    "Decision",
+    "Environment",
+    "Evidence",
+    "Finding",
+    "Gate",
+    "Item",
+    "Kept",
+    "Ok",
+    "Phase",
+    "Place",
+    "Plan",
+    "PlannedGate",
+    "Release",
+    "Result",
+    "Run",
+    "Severity",
+    "Status",
+    "StepEvent",
+]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something was declared: a file relative to the root, line and column from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Severity(StrEnum):
+    """How bad it is when a gate fails."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Status(StrEnum):
+    """What is known of a gate or case."""
+
+    PASSED = "passed"
+    """Looked at, and as expected."""
+    FAILED = "failed"
+    """Looked at, and not as expected."""
+    ERROR = "error"
+    """Could not look."""
+    INCONCLUSIVE = "inconclusive"
+    """Looked, too little to tell."""
+    PENDING = "pending"
+    """A person must speak."""
+    MISSING = "missing"
+    """No valid row in the record."""
+    NOT_DUE = "not_due"
+    """Its time has not come."""
+    NOT_APPLICABLE = "not_applicable"
+    """The release's facts rule it out."""
+    ATTESTED = "attested"
+    """A named person has said so, and the word is still valid."""
+    WAIVED = "waived"
+    """Failed, and the risk is accepted."""
+
+
+class Ok(StrEnum):
+    """Whether a finding is as expected."""
+
+    YES = "yes"
+    NO = "no"
+    CANNOT_TELL = "cannot tell"
+
+
+class Decision(StrEnum):
+    """The word of a phase, from best to worst."""
+
+    GO = "GO"
+    HOLD = "HOLD"
+    NO_GO = "NO-GO"
+    ROLLBACK = "ROLLBACK"
+
+    @property
+    def rank(self) -> int:
+        """Position in the order GO < HOLD < NO-GO < ROLLBACK."""
+        return list(Decision).index(self)
+
+
+class Phase(StrEnum):
+    """The phases of a release, in order of time."""
+
+    PREDEPLOY = "predeploy"
+    DEPLOY = "deploy"
+    POSTDEPLOY = "postdeploy"
+    DAY1 = "day1"
+    REVIEW = "review"
+    ROLLBACK = "rollback"
+    BACKFILL = "backfill"
+    COMPLIANCE = "compliance"
+
+
+STEPS: dict[Phase, tuple[str, ...]] = {
+    Phase.DEPLOY: ("before", "migrate", "after"),
+    Phase.ROLLBACK: ("decide", "execute", "verify"),
+    Phase.BACKFILL: ("before", "during", "after"),
+}
+"""The steps of the phases that have some."""
+
+PREDECESSORS: dict[Phase, tuple[Phase, ...]] = {
+    Phase.DEPLOY: (Phase.PREDEPLOY, Phase.COMPLIANCE),
+    Phase.POSTDEPLOY: (Phase.DEPLOY,),
+    Phase.DAY1: (Phase.POSTDEPLOY,),
+    Phase.REVIEW: (Phase.DEPLOY,),
+}
+"""The phases whose GO a phase's GO needs; a phase that is not named needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; `observe` findings are shown and never judged."""
+
+    name: str
+    expected: str
+    actual: str
+    ok: Ok
+    observe: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}: expected {self.expected}, got {self.actual}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Bytes that show a finding, by their digest; size in bytes."""
+
+    name: str
+    media_type: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One checkbox of the checklist."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One verifiable line of the checklist, as declared."""
+
+    id: str
+    title: str
+    item: Item
+    phase: Phase
+    step: str = ""
+    severity: Severity
+    kind: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    topics: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    when: str = ""
+    valid_for: timedelta | None = None
+    due: timedelta | None = None
+    """How long after `deployed_at` the gate falls due."""
+    trigger: bool = False
+    """A failure asks for a rollback."""
+    observe: bool = False
+    """Looked at and shown, never decisive."""
+    owner: str = ""
+    place: Place
+
+    @property
+    def markers(self) -> frozenset[str]:
+        """The pytest markers that the gate's items bear."""
+        names = {"gate", self.phase.value, self.kind, self.severity.value, *self.topics}
+        return frozenset(names | {self.step}) - {""}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGate:
+    """A gate in a frozen plan, with its digest and the cases that must be in the record."""
+
+    gate: Gate
+    digest: str
+    cases: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The frozen list of gates of one release."""
+
+    gates: tuple[PlannedGate, ...]
+    digest: str
+
+    def by_id(self) -> dict[str, PlannedGate]:
+        """The planned gates by their ids."""
+        return {planned.gate.id: planned for planned in self.gates}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """A named target; values may hold references such as `${env:NAME}`, which resolve when a gate starts."""
+
+    name: str
+    base_url: str = ""
+    databases: Mapping[str, str] = field(default_factory=dict, repr=False)
+    metrics: str = ""
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    protected: bool = False
+    allow: frozenset[str] = frozenset()
+    watch: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One attempt to bring a version of a product into an environment."""
+
+    product: str
+    version: str
+    environment: str
+    attempt: int = 1
+    id: int = 0
+    git_commit: str = ""
+    git_branch: str = ""
+    opened_at: datetime
+    deployed_at: datetime | None = None
+    facts: Mapping[str, bool] = field(default_factory=dict)
+    plan_digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """Version and environment as people say them, such as `1.4.0/prod`."""
+        suffix = f" attempt {self.attempt}" if self.attempt > 1 else ""
+        return f"{self.version}/{self.environment}{suffix}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one look at one case of a gate gave; never overwritten."""
+
+    gate: str
+    status: Status
+    started_at: datetime
+    case: str = ""
+    target: str = ""
+    findings: tuple[Finding, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    message: str = ""
+    seconds: float = 0.0
+    attempts: int = 1
+    gate_digest: str = ""
+    code: str = ""
+    """The git blob id of the test's file, for a Python gate."""
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attestation:
+    """A person's word on a gate that only a person can answer."""
+
+    gate: str
+    status: Status
+    person: str
+    role: str
+    at: datetime
+    note: str = ""
+    evidence: str = ""
+    gate_digest: str = ""
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A measurement that a gate left in the record for later gates and releases to compare with."""
+
+    name: str
+    value: Any
+    gate: str
+    version: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One pytest session that looked at gates of a release."""
+
+    started_at: datetime
+    expression: str
+    scope: tuple[str, ...]
+    """The ids of the gates that the run set out to look at."""
+    host: str
+    pid: int
+    ended_at: datetime | None = None
+    decision: str = ""
+    exit_code: int | None = None
+    tool_version: str = ""
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEvent:
+    """A step of a phase was closed or reopened."""
+
+    phase: Phase
+    step: str
+    event: Literal["closed", "reopened"]
+    at: datetime
+    reason: str = ""
+    run: int = 0

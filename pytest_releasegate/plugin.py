@@ -1,0 +1,82 @@
+"""The pytest plugin: options, and what to register; a run that asks for no gates imports nothing more."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_releasegate.hooks import asking
+
+if TYPE_CHECKING:
+    from pytest_releasegate.check import Clock
+
+_OPTIONS = (
+    ("--release", "releasegate_release", "VERSION", "the release that is looked at"),
+    ("--env", "releasegate_env", "NAME", "the environment of gates/environments.yaml that is looked at"),
+    ("--record", "releasegate_record", "URL", "where the record lies: a file, or a postgresql:// URL"),
+)
+_INI = (
+    ("releasegate_release", "the release that is looked at"),
+    ("releasegate_env", "the environment that is looked at"),
+    ("releasegate_record", "where the record lies; .releasegate/record.db by default"),
+    ("releasegate_chromium", "the Chromium to drive: `auto` or a path"),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options and ini values; `--base-url` belongs to pytest-base-url."""
+    group = parser.getgroup("releasegate", "release gates")
+    for name, dest, metavar, text in _OPTIONS:
+        group.addoption(name, dest=dest, metavar=metavar, default=None, help=text)
+    group.addoption(
+        "--fact",
+        dest="releasegate_fact",
+        metavar="NAME=BOOL",
+        action="append",
+        help="a fact of a release that is opened",
+    )
+    group.addoption(
+        "--must-exist",
+        dest="releasegate_must_exist",
+        action="store_true",
+        help="stop when the record does not know the release",
+    )
+    parser.addini("releasegate_gates", "the folder with the gate files", default="gates")
+    parser.addini("releasegate_paths", "folders whose tests are gates", type="args", default=["gates", "smoke", "load"])
+    for name, text in _INI:
+        parser.addini(name, text, default="")
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Our own hooks."""
+    from pytest_releasegate import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, and the rest only when gates are asked for."""
+    for name, text in asking.MARKERS.items():
+        config.addinivalue_line("markers", text if "(" in text.split(":")[0] else f"{name}: {text}")
+    answer = os.environ.get("RELEASEGATE_CASES_FILE")
+    if answer:
+        from pytest_releasegate.hooks.collecting import CaseWriter
+
+        config.pluginmanager.register(CaseWriter(Path(answer)), "releasegate-collecting")
+    elif asking.is_asked(config):
+        from pytest_releasegate.hooks.setup import set_up
+
+        set_up(config)
+    else:
+        config.pluginmanager.register(asking.Bystander(), "releasegate-bystander")
+
+
+def pytest_releasegate_clock() -> Clock:
+    """The machine's clock, where no conftest gives another."""
+    from pytest_releasegate.check import SystemClock
+
+    return SystemClock()

@@ -1,0 +1,67 @@
+"""What every report is made from: one release as the record knows it at an instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.model import Phase
+from pytest_releasegate.verdict import closed_steps, phase_verdict, stand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from pytest_releasegate.model import Plan, Release, Result, Run, StepEvent
+    from pytest_releasegate.store import Store
+    from pytest_releasegate.verdict import Standing, Verdict
+
+__all__ = ["ReleaseView", "view"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseView:
+    """A release, its plan, where each gate stands, the verdict of each phase in the plan, and all attempts."""
+
+    release: Release
+    plan: Plan
+    standings: Mapping[str, Standing]
+    phases: Mapping[Phase, Verdict]
+    results: tuple[Result, ...]
+    """Every attempt, oldest first."""
+    runs: tuple[Run, ...]
+    steps: tuple[StepEvent, ...]
+    now: datetime
+    record: str
+    """Where the record lies, without password."""
+    body: Callable[[str], bytes | None]
+    """The bytes of a piece of evidence by its sha256; None when they were erased."""
+
+    @property
+    def closed(self) -> frozenset[tuple[Phase, str]]:
+        """The steps that are closed."""
+        return closed_steps(self.steps)
+
+    def begun(self, phase: Phase) -> bool:
+        """Whether somebody has looked at or spoken on any gate of the phase."""
+        return any(row.results or row.attestation for row in self.phases[phase].standings)
+
+
+def view(store: Store, release: Release, now: datetime) -> ReleaseView:
+    """The release as the record knows it at `now`."""
+    plan = store.plan(release.id)
+    results = store.results(release.id)
+    standings = stand(plan, results, store.attestations(release.id), release, now)
+    planned = {gate.gate.phase for gate in plan.gates}
+    return ReleaseView(
+        release=release,
+        plan=plan,
+        standings=standings,
+        phases={phase: phase_verdict(phase, standings) for phase in Phase if phase in planned},
+        results=tuple(results),
+        runs=tuple(store.runs(release.id)),
+        steps=tuple(store.step_events(release.id)),
+        now=now,
+        record=store.shown_url,
+        body=store.evidence_body,
+    )

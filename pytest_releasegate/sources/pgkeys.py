@@ -1,0 +1,116 @@
+"""The foreign keys of a PostgreSQL database: what the catalogue says of them, and how many rows violate them."""
+
+# ruff: noqa: S608  identifiers are quoted, values are bound, and predicates are the gate's own text
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_releasegate.sources.pgtables import Table
+from pytest_releasegate.sources.postgres import count_each
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import psycopg
+
+    from pytest_releasegate.check import Context
+
+__all__ = ["ForeignKey", "foreign_keys", "orphans"]
+
+# partitions have constraints of their own below their parent's: the whole family is looked at.
+# to_jsonb reaches columns that older servers lack.
+_KEYS = """
+with recursive family(root, oid) as (
+    select oid, oid from pg_catalog.pg_constraint where contype = 'f' and conparentid = 0
+    union all
+    select f.root, c.oid from family f join pg_catalog.pg_constraint c on c.conparentid = f.oid and c.contype = 'f'
+), state as (
+    select f.root,
+           bool_and(c.convalidated) as validated,
+           bool_and(coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true)) as enforced,
+           sum((select count(*) from pg_catalog.pg_trigger t
+                where t.tgconstraint = c.oid and t.tgenabled not in ('O', 'A')))::int as disabled
+    from family f join pg_catalog.pg_constraint c on c.oid = f.oid group by f.root
+)
+select c.conname, cn.nspname, ct.relname, ct.relkind = 'p', pn.nspname, pt.relname, pt.relkind = 'p',
+       s.validated, s.enforced, s.disabled, c.confmatchtype = 'f',
+       coalesce((to_jsonb(c) ->> 'conperiod')::boolean, false),
+       k.names, k.condition
+from pg_catalog.pg_constraint c
+join state s on s.root = c.oid
+join pg_catalog.pg_class ct on ct.oid = c.conrelid
+join pg_catalog.pg_namespace cn on cn.oid = ct.relnamespace
+join pg_catalog.pg_class pt on pt.oid = c.confrelid
+join pg_catalog.pg_namespace pn on pn.oid = pt.relnamespace
+cross join lateral (
+    select array_agg(format('c.%%I', a.attname) order by u.place) as names,
+           string_agg(format('p.%%I operator(%%I.%%s) c.%%I%%s', b.attname, o.nspname, o.oprname, a.attname,
+               case when b.attcollation not in (0, a.attcollation)
+                    then (select format(' collate %%I.%%I', ln.nspname, l.collname) from pg_catalog.pg_collation l
+                          join pg_catalog.pg_namespace ln on ln.oid = l.collnamespace where l.oid = b.attcollation)
+                    else '' end), ' and ' order by u.place) as condition
+    from unnest(c.conkey, c.confkey, c.conpfeqop) with ordinality u(child, parent, operator, place)
+    join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and a.attnum = u.child
+    join pg_catalog.pg_attribute b on b.attrelid = c.confrelid and b.attnum = u.parent
+    join (select q.oid, q.oprname, n.nspname from pg_catalog.pg_operator q
+          join pg_catalog.pg_namespace n on n.oid = q.oprnamespace) o on o.oid = u.operator
+) k
+where ct.oid = any(%(tables)s)
+order by cn.nspname, ct.relname, c.conname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """One declared foreign key, and what the catalogue says of it."""
+
+    name: str
+    child: Table
+    parent: Table
+    validated: bool
+    enforced: bool
+    disabled: int
+    """How many of its triggers are disabled."""
+    full: bool
+    """MATCH FULL: a key that is null in part violates it."""
+    temporal: bool
+    """Its last column is a period, whose coverage is no plain comparison."""
+    columns: tuple[str, ...]
+    condition: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.child.label} -> {self.parent.label}"
+
+    @property
+    def faults(self) -> list[str]:
+        """What the catalogue says against it."""
+        told = {"not validated": not self.validated, "not enforced": not self.enforced}
+        triggers = [f"{self.disabled} of its triggers disabled"] if self.disabled else []
+        return [fault for fault, holds in told.items() if holds] + triggers
+
+    @property
+    def orphans(self) -> str:
+        """A query that counts the rows that violate it."""
+        complete = " and ".join(f"{column} is not null" for column in self.columns)
+        missing = f"({complete} and not exists (select 1 from {self.parent.source} p where {self.condition}))"
+        partly = f"(num_nulls({', '.join(self.columns)}) between 1 and {len(self.columns) - 1})"
+        violated = f"{missing} or {partly}" if self.full else missing
+        return f"select count(*) from {self.child.source} c where {violated}"
+
+
+def foreign_keys(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> list[ForeignKey]:
+    """The foreign keys that the tables hold; those of partitions count with their parent's."""
+    rows = connection.execute(_KEYS, {"tables": [table.oid for table in tables]}).fetchall()
+    return [_key(row) for row in rows]
+
+
+def orphans(connection: psycopg.Connection[Any], context: Context, keys: Sequence[ForeignKey]) -> list[int]:
+    """The number of violating rows of each key, really counted."""
+    return count_each(connection, context, [key.orphans for key in keys], at_most=300.0)
+
+
+def _key(row: tuple[Any, ...]) -> ForeignKey:
+    name, validated, enforced, disabled, full, temporal, columns, condition = row[0], *row[7:]
+    child, parent = Table(*row[1:4]), Table(*row[4:7])
+    return ForeignKey(name, child, parent, validated, enforced, disabled, full, temporal, tuple(columns), condition)

@@ -1,0 +1,100 @@
+"""Text that a plan expects of a document or an answer: what the release fills in, where it occurs, how much is kept."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+from pytest_releasegate.errors import CannotLook, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_releasegate.model import Release
+
+__all__ = [
+    "EVIDENCE_SIZE",
+    "Expected",
+    "OneOrMore",
+    "cut",
+    "fill",
+    "known",
+    "listed",
+    "mentions_release",
+    "occurs",
+    "shown",
+]
+
+EVIDENCE_SIZE = 64 * 1024
+"""The most bytes of one answer or document that are kept as evidence."""
+
+_PLACEHOLDER = re.compile(r"\$\{release\.(?P<field>[^}]*)\}")
+_FIELDS = ("version", "git_commit")
+_NO_DIGIT_BEFORE = r"(?<![0-9])(?<![0-9]\.)"
+_NO_LONGER_VERSION = r"(?![0-9A-Za-z]|[-+][0-9A-Za-z]|\.(?:[0-9]|dev|post|rc))"
+
+
+def known(text: str) -> str:
+    """The text itself; raises `ValueError` when it holds a placeholder that no release can fill."""
+    for match in _PLACEHOLDER.finditer(text):
+        if match["field"] not in _FIELDS:
+            raise ValueError(f"unknown placeholder {match[0]}; {nearest(match['field'], _FIELDS)}")
+    return text
+
+
+def listed(value: Any) -> Any:
+    """A tuple, of one where a single value was written; strict validation takes no list after a Python function."""
+    if isinstance(value, (str, int)):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+Expected = Annotated[str, StringConstraints(min_length=1), AfterValidator(known)]
+"""A text that is not empty and may hold `${release.version}` and `${release.git_commit}`."""
+
+OneOrMore = BeforeValidator(listed)
+"""Reads a single value as a list of one."""
+
+
+def mentions_release(text: str) -> bool:
+    """Whether the release fills in a part of this text."""
+    return _PLACEHOLDER.search(text) is not None
+
+
+def fill(text: str, release: Release, put: Callable[[str], str] = str) -> str:
+    """The text with the release's values, each passed through `put`; raises `CannotLook` when one is not known."""
+
+    def value(match: re.Match[str]) -> str:
+        found = str(getattr(release, match["field"]))
+        if not found:
+            raise CannotLook(f"{match[0]}: release {release.name} knows no {match['field']}", "open it with its commit")
+        return put(found)
+
+    return _PLACEHOLDER.sub(value, text)
+
+
+def occurs(template: str, text: str, release: Release) -> bool:
+    """Whether the template stands in the text, white space aside; `1.4.0` does not stand in `11.4.0` or `1.4.0-rc1`."""
+    parts = _PLACEHOLDER.split(" ".join(template.split()))
+    pattern = "".join(
+        _NO_DIGIT_BEFORE * (not parts[0]) + re.escape(fill(f"${{release.{part}}}", release)) + _NO_LONGER_VERSION
+        if index % 2
+        else re.escape(part)
+        for index, part in enumerate(parts)
+    )
+    return re.search(pattern, " ".join(text.split())) is not None
+
+
+def cut(body: bytes, most: int = EVIDENCE_SIZE) -> bytes:
+    """At most so many bytes, and a last line that says how many there were when some are missing."""
+    if len(body) <= most:
+        return body
+    return body[:most] + f"\n[cut: the first {most} of {len(body)} bytes]\n".encode()
+
+
+def shown(values: Sequence[str], most: int = 5) -> str:
+    """The first few values in one line, and how many more there are."""
+    more = f" and {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(values[:most]) + more

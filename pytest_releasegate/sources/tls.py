@@ -1,0 +1,207 @@
+"""TLS handshakes for looking at a server's certificate and protocols; nothing is ever sent over them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pytest_releasegate.errors import CannotLook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "PROTOCOLS",
+    "Endpoint",
+    "Refusal",
+    "Session",
+    "authority_file",
+    "chain_problem",
+    "name_problem",
+    "offer",
+    "seen",
+]
+
+PROTOCOLS = {
+    "TLSv1": ssl.TLSVersion.TLSv1,
+    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}
+"""The protocols that can be looked for, oldest first, by the names that OpenSSL gives them."""
+
+_HTTPS = 443
+_OTHER_NAME = (62, 64)
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL's x509_vfy.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A host and port that speak TLS from the first byte."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Read `host`, `host:port`, `[::1]:port` or an https URL; raises `CannotLook` otherwise."""
+        try:
+            parts = urlsplit(text if "://" in text else f"https://{text}")
+            host, port = parts.hostname or "", _HTTPS if parts.port is None else parts.port
+        except ValueError:
+            host, port = "", 0
+        if not host or not port or ("://" in text and parts.scheme not in ("https", "wss")):
+            shown = text.rpartition("@")[2]
+            raise CannotLook(f"'{shown}' names no TLS endpoint", "write host:port or an https URL")
+        return cls(host, port)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a handshake agreed on: the protocol, the cipher, and the server's certificate as DER."""
+
+    protocol: str
+    cipher: str
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an offered protocol was not agreed on; `by` is who ended it: the server, this machine, or nobody."""
+
+    by: str
+    reason: str
+
+
+def authority_file(root: Path, name: str) -> str:
+    """The path of a certificate authority's file, nothing for nothing; raises `CannotLook` when there is no file."""
+    if not name:
+        return ""
+    path = root / name
+    if not path.is_file():
+        raise CannotLook(f"ca: no such file: {path}", "name a PEM file, relative to the root")
+    return str(path)
+
+
+def seen(endpoint: Endpoint, limit: float) -> Session:
+    """The session that the server prefers, with nothing verified yet; raises `CannotLook` when there is none."""
+    context = _permissive(ssl.TLSVersion.TLSv1, ssl.TLSVersion.MAXIMUM_SUPPORTED)
+    try:
+        return _handshake(endpoint, context, limit)
+    except (OSError, ValueError) as error:
+        raise _unreachable(endpoint, error, limit) from None
+
+
+def chain_problem(endpoint: Endpoint, ca: str, limit: float) -> str:
+    """Why the chain does not verify against the authority's file or the system's; empty when it does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    try:
+        context.load_verify_locations(ca) if ca else context.load_default_certs()
+    except OSError as error:
+        raise CannotLook(f"ca: cannot read {ca}: {_words(error)}", "name a PEM file with certificates") from None
+    _allow_old(context)
+    return _verification(endpoint, context, limit)[1]
+
+
+def name_problem(endpoint: Endpoint, certificate: bytes, limit: float) -> str:
+    """Why the certificate is not for this host; empty when it is, whoever signed it and whenever it ends."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=certificate)
+    # Trusting the certificate itself leaves its name as the question; OpenSSL asks for it before dates and signatures.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    _allow_old(context)
+    code, words = _verification(endpoint, context, limit)
+    return words if code in _OTHER_NAME else ""
+
+
+def offer(endpoint: Endpoint, protocol: str, limit: float) -> Session | Refusal:
+    """Offer this protocol alone, and say what became of it."""
+    version = PROTOCOLS[protocol]
+    context = _permissive(version, version)
+    if not _can_offer(context, protocol):
+        return Refusal("this machine", f"its OpenSSL does not offer {protocol}")
+    try:
+        return _handshake(endpoint, context, limit)
+    except TimeoutError:
+        return Refusal("nobody", f"no answer within {limit:.3g} s")
+    except OSError as error:
+        return Refusal("the server", _words(error))
+
+
+def _can_offer(context: ssl.SSLContext, protocol: str) -> bool:
+    """Whether a first message can be written at all; libraries may be built or configured without old protocols."""
+    if not getattr(ssl, f"HAS_{protocol.replace('.', '_')}"):
+        return False
+    outgoing = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+    except ssl.SSLWantReadError:
+        return outgoing.pending > 0
+    except ssl.SSLError:
+        return False
+    return False
+
+
+def _permissive(lowest: ssl.TLSVersion, highest: ssl.TLSVersion) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    _allow_old(context, lowest, highest)
+    return context
+
+
+def _allow_old(
+    context: ssl.SSLContext,
+    lowest: ssl.TLSVersion = ssl.TLSVersion.TLSv1,
+    highest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+) -> None:
+    """Speak with old servers too, because how old they are is a finding of its own."""
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = lowest
+        context.maximum_version = highest
+
+
+def _handshake(endpoint: Endpoint, context: ssl.SSLContext, limit: float) -> Session:
+    with (
+        socket.create_connection((endpoint.host, endpoint.port), timeout=limit) as plain,
+        context.wrap_socket(plain, server_hostname=endpoint.host) as secure,
+    ):
+        cipher = secure.cipher()
+        certificate = secure.getpeercert(binary_form=True) or b""
+        return Session(secure.version() or "unknown", cipher[0] if cipher else "unknown", certificate)
+
+
+def _verification(endpoint: Endpoint, context: ssl.SSLContext, limit: float) -> tuple[int, str]:
+    try:
+        _handshake(endpoint, context, limit)
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_code, error.verify_message.rstrip(".")
+    except (OSError, ValueError) as error:
+        raise _unreachable(endpoint, error, limit) from None
+    return 0, ""
+
+
+def _unreachable(endpoint: Endpoint, error: Exception, limit: float) -> CannotLook:
+    if isinstance(error, TimeoutError):
+        return CannotLook(f"{endpoint}: no TLS handshake within {limit:.3g} s", "is the host right, and the port open?")
+    if isinstance(error, (ssl.SSLError, ConnectionResetError)):
+        return CannotLook(f"{endpoint}: no TLS handshake: {_words(error)}", "does the port speak TLS at once?")
+    return CannotLook(f"{endpoint}: cannot connect: {_words(error)}", "is the service up, and the address right?")
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLEOFError):
+        return "the server closed the connection"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)

@@ -1,0 +1,152 @@
+"""The part of the record that holds what people said and did: attestations, steps, stakeholders, the audit log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from pytest_releasegate.model import Attestation, Phase, Status, StepEvent
+from pytest_releasegate.store.results import Results
+from pytest_releasegate.store.schema import attestations, audit_logs, release_stakeholders, step_events
+from pytest_releasegate.store.values import canonical, clean, from_text, sha256, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Row, Table
+
+    from pytest_releasegate.store.chain import Writing
+
+__all__ = ["AuditLog", "Claims"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLog:
+    """One line of the audit log."""
+
+    id: int
+    at: datetime
+    release_id: int | None
+    user_id: str
+    action_type: str
+    resource_type: str
+    action_description: str
+    severity: str
+
+
+class Claims(Results):
+    """Attestations, step events, stakeholders and the audit log."""
+
+    def add_attestation(self, release_id: int, attestation: Attestation, body: bytes | None = None) -> int:
+        """Record a person's word, with the signed file when there is one, and give its id; twice is the same id."""
+        values = _attestation_values(attestation)
+        identity = sha256(canonical([release_id, clean(values), sha256(body or b"")]))
+        known = select(attestations.c.id).where(attestations.c.identity == identity)
+        with self._writing() as writing:
+            self._row(writing.connection, release_id)
+            if (found := writing.connection.execute(known).scalar()) is not None:
+                return int(found)
+            digest = None if body is None else writing.blob(body)
+            whole = values | {"release_id": release_id, "identity": identity, "body_sha256": digest}
+            row_id = writing.insert(attestations, whole)
+            writing.entry("attestation", row_id, person=attestation.person)
+        return row_id
+
+    def attestations(self, release_id: int) -> list[Attestation]:
+        """The attestations of a release, in the order in which they were recorded."""
+        return [_attestation(row) for row in self._of_release(attestations, release_id)]
+
+    def add_step_event(self, release_id: int, event: StepEvent) -> None:
+        """Record that a step was closed or reopened."""
+        values = {each.name: getattr(event, each.name) for each in fields(StepEvent) if each.name != "run"}
+        values |= {"phase": str(event.phase), "at": to_text(event.at), "run_id": event.run or None}
+        with self._writing() as writing:
+            self._row(writing.connection, release_id)
+            row_id = writing.insert(step_events, {"release_id": release_id, **values})
+            writing.entry(f"step {event.event}", row_id)
+
+    def step_events(self, release_id: int) -> list[StepEvent]:
+        """The step events of a release, in the order in which they were recorded."""
+        return [_step_event(row) for row in self._of_release(step_events, release_id)]
+
+    def set_stakeholders(self, release_id: int, people: Mapping[str, tuple[str, str]]) -> None:
+        """Name the people, as (name, email), in these roles; roles that are not named keep theirs."""
+        with self._writing() as writing:
+            self._row(writing.connection, release_id)
+            for role, (name, email) in clean(dict(people)).items():
+                _set_stakeholder(writing, release_id, role, {"name": name, "email": email})
+            writing.entry("stakeholders", release_id)
+
+    def stakeholders(self, release_id: int) -> dict[str, tuple[str, str]]:
+        """The people of a release as (name, email), by their roles."""
+        return {row.role: (row.name, row.email) for row in self._of_release(release_stakeholders, release_id)}
+
+    def add_audit(
+        self,
+        *,
+        at: datetime,
+        release_id: int | None,
+        user_id: str,
+        action_type: str,
+        resource_type: str,
+        action_description: str,
+        severity: str,
+    ) -> None:
+        """Write one line of the audit log."""
+        values = {
+            "at": to_text(at),
+            "release_id": release_id,
+            "user_id": user_id,
+            "action_type": action_type,
+            "resource_type": resource_type,
+            "action_description": action_description,
+            "severity": severity,
+        }
+        with self._writing() as writing:
+            if release_id is not None:
+                self._row(writing.connection, release_id)
+            writing.entry("audit", writing.insert(audit_logs, values))
+
+    def audit(self, release_id: int) -> list[AuditLog]:
+        """The audit log of a release, in the order in which it was written."""
+        rows = [dict(row._mapping) for row in self._of_release(audit_logs, release_id)]  # noqa: SLF001
+        return [AuditLog(**values | {"at": from_text(values["at"])}) for values in rows]
+
+    def _of_release(self, table: Table, release_id: int) -> list[Row[Any]]:
+        with self._reading() as connection:
+            query = select(table).where(table.c.release_id == release_id).order_by(table.c.id)
+            return list(connection.execute(query))
+
+
+def _attestation_values(attestation: Attestation) -> dict[str, Any]:
+    values = {each.name: getattr(attestation, each.name) for each in fields(Attestation) if each.name != "id"}
+    return values | {"status": str(attestation.status), "at": to_text(attestation.at)}
+
+
+def _attestation(row: Row[Any]) -> Attestation:
+    values = {each.name: row._mapping[each.name] for each in fields(Attestation)}  # noqa: SLF001
+    return Attestation(**values | {"status": Status(row.status), "at": from_text(row.at)})
+
+
+def _step_event(row: Row[Any]) -> StepEvent:
+    return StepEvent(
+        phase=Phase(row.phase),
+        step=row.step,
+        event=row.event,
+        at=from_text(row.at),
+        reason=row.reason,
+        run=row.run_id or 0,
+    )
+
+
+def _set_stakeholder(writing: Writing, release_id: int, role: str, values: dict[str, str]) -> None:
+    table = release_stakeholders
+    query = select(table.c.id).where(table.c.release_id == release_id, table.c.role == role)
+    found = writing.connection.execute(query).scalar()
+    if found is None:
+        writing.insert(table, {"release_id": release_id, "role": role, **values})
+    else:
+        writing.update(table, int(found), values)

@@ -1,0 +1,410 @@
+"""`http` against real servers on loopback."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import ssl
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+from pydantic import ValidationError
+
+from pytest_releasegate.checks.http import Http
+from pytest_releasegate.model import Environment, Ok, Release, Status
+from pytest_releasegate.testing import look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pytest_releasegate.execution import Look
+
+COMMIT = "1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c"
+HEALTH = {"status": "ok", "version": "1.4.0", "commit": COMMIT[:10], "checks": {"database": {"ok": True, "pool": 7}}}
+LATE = 0.4
+
+
+@dataclass
+class Page:
+    """What the server answers, how late, what drips in until the test is over, and what it answers next time."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    late: float = 0.0
+    drip: str = ""
+    then: Page | None = None
+
+
+@dataclass
+class Site:
+    """A running server, the requests that it saw, and its pages by path."""
+
+    url: str
+    pages: dict[str, Page]
+    seen: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def environment(self, **more: Any) -> Environment:
+        return Environment(name="staging", base_url=self.url, **more)
+
+
+def handler(site: Site) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            site.seen.append((self.command, self.path, dict(self.headers)))
+            page = site.pages.get(self.path.partition("?")[0], Page(404, body=b"no such page"))
+            if page.then:
+                site.pages[self.path] = page.then
+            site.over.wait(page.late)
+            if page.drip:
+                drip(self, page, site)
+                return
+            self.send_response(page.status)
+            for name, value in {"Content-Length": str(len(page.body)), **page.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(page.body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    for method in ("GET", "HEAD", "POST"):
+        setattr(Handler, f"do_{method}", Handler.answer)
+    return Handler
+
+
+def drip(handler: BaseHTTPRequestHandler, page: Page, site: Site) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + (b"\r\n" if page.drip == "body" else b"X-Slow: "))
+    while not site.over.wait(0.02):
+        try:
+            handler.wfile.write(b"x" * (1 if page.drip == "headers" else 4096))
+        except OSError:
+            return
+
+
+@contextmanager
+def serving(pages: dict[str, Page], certificate: trustme.LeafCert | None = None) -> Iterator[Site]:
+    site = Site("", pages)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(site))
+    server.daemon_threads = False
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that hang up are part of the tests
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    site.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield site
+    finally:
+        site.over.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def as_json(value: object) -> Page:
+    return Page(headers={"Content-Type": "application/json; charset=utf-8"}, body=json.dumps(value).encode())
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    pages = {
+        "/healthz": as_json(HEALTH),
+        "/empty": Page(),
+        "/page": Page(body="Demo 1.4.0-rc1, Grüße".encode()),
+        "/late": Page(body=b"sorry", late=LATE),
+        "/old": Page(302, {"Location": "/healthz"}),
+        "/loop": Page(302, {"Location": "/loop"}),
+    }
+    with serving(pages) as running:
+        yield running
+
+
+def run(site: Site, url: str = "/healthz", **fields: Any) -> Look:
+    release = Release(
+        product="demo",
+        version="1.4.0",
+        environment="staging",
+        git_commit=COMMIT,
+        opened_at=datetime(2026, 1, 5, tzinfo=UTC),
+    )
+    return look(Http(url=url, **fields), site.environment(), release=release)
+
+
+def said(result: Look) -> list[str]:
+    return [str(finding) for finding in result.findings if finding.ok is not Ok.YES]
+
+
+def test_healthy_service_passes_and_shows_what_was_looked_at(site: Site) -> None:
+    result = run(
+        site,
+        within="5s",
+        text="database",
+        not_text=["error"],
+        header={"Content-Type": "application/json", "X-Debug": None},
+        body={
+            "status": "ok",
+            "checks.database.ok": True,
+            "checks.database.pool": ">= 1",
+            "version": "${release.version}",
+        },
+    )
+    assert (result.status, said(result)) == (Status.PASSED, [])
+    assert "answers looked at: expected >= 1, got 1" in map(str, result.findings)
+    evidence, body = result.attached[0]
+    assert evidence.name == "answer.txt"
+    assert body.startswith(f"{site.url}/healthz\n200 OK\n".encode())
+    assert b'"status": "ok"' in body
+
+
+def test_shorthand_is_the_url(site: Site) -> None:
+    assert look(Http.model_validate({Http.shorthand: "/healthz"}), site.environment()).status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    ("url", "fields", "message"),
+    [
+        ("/nowhere", {}, "status: expected 200, got 404 Not Found"),
+        ("/nowhere", {"status": [200, 204]}, "status: expected 200 or 204, got 404 Not Found"),
+        ("/old", {}, "status: expected 200, got 302 Found to /healthz"),
+        ("/late", {"within": "100ms"}, "response time: expected <= 100ms, got 0."),
+        ("/empty", {"text": "hello"}, "body: expected a body to look at, got an empty body"),
+        ("/empty", {"not_text": "error"}, "body: expected a body to look at, got an empty body"),
+        ("/empty", {"body": {"status": "ok"}}, "body: expected a body to look at, got an empty body"),
+        ("/page", {"text": "Tschüss"}, "text 'Tschüss': expected present, got absent"),
+        ("/page", {"text": "Demo ${release.version}"}, "text 'Demo 1.4.0': expected present, got absent"),
+        ("/page", {"not_text": "Grüße"}, "text 'Grüße': expected absent, got present"),
+        ("/page", {"body": {"status": "ok"}}, "body: expected JSON, got 23 bytes of no content type that are not JSON"),
+        ("/healthz", {"body": {"status": "up"}}, 'body status: expected "up", got "ok"'),
+        ("/healthz", {"body": {"checks.database.ok": 1}}, "body checks.database.ok: expected 1, got true"),
+        ("/healthz", {"body": {"checks.database.pool": "> 7"}}, "body checks.database.pool: expected > 7, got 7"),
+        ("/healthz", {"body": {"status": "> 7"}}, 'body status: expected > 7, got "ok"'),
+        (
+            "/healthz",
+            {"body": {"checks.cache": True}},
+            "body checks.cache: expected true, got nothing there (known: database)",
+        ),
+        (
+            "/healthz",
+            {"header": {"Content-Type": "text/html"}},
+            "header Content-Type: expected text/html, got application/json;",
+        ),
+        ("/healthz", {"header": {"X-Frame-Options": "DENY"}}, "header X-Frame-Options: expected DENY, got absent"),
+        ("/healthz", {"header": {"Server": None}}, "header Server: expected absent, got BaseHTTP"),
+        ("/loop", {"redirects": True}, "redirects: expected an answer at the end of them, got more than 10 redirects"),
+    ],
+)
+def test_wrong_answers_fail_and_say_why(site: Site, url: str, fields: dict[str, Any], message: str) -> None:
+    result = run(site, url, **fields)
+    assert result.status is Status.FAILED
+    assert [line for line in said(result) if line.startswith(message)], said(result)
+
+
+def test_running_commit_may_be_abbreviated_but_not_another(site: Site) -> None:
+    wanted = {"commit": "${release.git_commit}"}
+    assert run(site, body=wanted).status is Status.PASSED
+    site.pages["/healthz"] = as_json({"commit": "0" * 10})
+    assert run(site, body=wanted).status is Status.FAILED
+    site.pages["/healthz"] = as_json({"commit": COMMIT[:4]})
+    assert run(site, body=wanted).status is Status.FAILED
+
+
+def test_a_release_without_commit_cannot_be_compared(site: Site) -> None:
+    result = look(Http(url="/healthz", body={"commit": "${release.git_commit}"}), site.environment())
+    assert result.status is Status.ERROR
+    assert "${release.git_commit}: release 1.4.0/staging knows no git_commit" in result.message
+
+
+def test_lists_are_reached_by_number_and_compared_as_json(site: Site) -> None:
+    site.pages["/healthz"] = as_json({"nodes": [{"up": True}, {"up": False}], "tags": [True]})
+    assert run(site, body={"nodes.1.up": False, "nodes.0": {"up": True}}).status is Status.PASSED
+    assert said(run(site, body={"tags": [1]})) == ["body tags: expected [1], got [true]"]
+    assert said(run(site, body={"nodes.2": 1})) == ["body nodes.2: expected 1, got nothing there (a list of 2)"]
+
+
+def test_redirects_are_followed_when_asked_and_secrets_stay_home(site: Site) -> None:
+    with serving({"/far": Page(body=b"far")}) as other:
+        site.pages["/away"] = Page(302, {"Location": f"{other.url}/far"})
+        check = Http(url="/away", redirects=True, headers={"X-Api-Key": "${env:KEY}"}, text="far")
+        result = look(check, site.environment(), variables={"KEY": "hunter2-hunter2"})
+        assert result.status is Status.PASSED
+        assert "X-Api-Key" in site.seen[0][2]
+        assert "X-Api-Key" not in other.seen[0][2]
+
+
+def test_echoed_secrets_and_cookies_are_struck_out(site: Site) -> None:
+    site.pages["/echo"] = Page(headers={"Set-Cookie": "session=abcdef"}, body=b"token hunter2-hunter2")
+    check = Http(url="/echo?t=${env:KEY}", text="${env:KEY} not", header={"Set-Cookie": "other"})
+    result = look(check, site.environment(), variables={"KEY": "hunter2-hunter2"})
+    everything = repr(result) + repr(check)
+    assert result.status is Status.FAILED
+    assert "text '${env:KEY} not': expected present, got absent" in said(result)
+    assert "header Set-Cookie: expected other, got (not shown)" in said(result)
+    assert "hunter2" not in everything
+    assert "session=abcdef" not in everything
+
+
+def test_netrc_is_not_read(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    assert run(site).status is Status.PASSED
+    assert "Authorization" not in site.seen[0][2]
+
+
+def test_proxies_of_the_environment_are_used_beyond_loopback(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", site.url)
+    site.pages["http://app.example.org/healthz"] = as_json(HEALTH)
+    assert run(site, "http://app.example.org/healthz", body={"status": "ok"}).status is Status.PASSED
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_asks_to_come_back_later_cannot_tell(site: Site, status: int) -> None:
+    site.pages["/busy"] = Page(status, {"Retry-After": "30"})
+    result = run(site, "/busy")
+    assert result.status is Status.INCONCLUSIVE
+    assert said(result)[0].startswith(f"status: expected 200, got {status} ")
+    assert said(result)[0].endswith("(the server asks to come back after 30)")
+    assert run(site, "/busy", status=status).status is Status.PASSED
+
+
+def test_503_without_a_word_is_a_failure(site: Site) -> None:
+    site.pages["/down"] = Page(503)
+    assert run(site, "/down").status is Status.FAILED
+
+
+def test_retries_until_it_holds(site: Site) -> None:
+    site.pages["/starting"] = Page(503, then=Page())
+    result = run(site, "/starting", retry_for="10s")
+    assert (result.status, result.attempts) == (Status.PASSED, 2)
+
+
+def test_body_larger_than_allowed_is_an_error(site: Site) -> None:
+    bomb = gzip.compress(b"\0" * 3_000_000)
+    site.pages["/bomb"] = Page(headers={"Content-Encoding": "gzip"}, body=bomb)
+    result = run(site, "/bomb", text="x")
+    assert result.status is Status.ERROR
+    assert "/bomb: the body has more than 1048576 bytes" in result.message
+
+
+def test_garbled_body_is_an_error(site: Site) -> None:
+    site.pages["/garbled"] = Page(headers={"Content-Encoding": "gzip"}, body=b"not gzip at all")
+    result = run(site, "/garbled", text="x")
+    assert result.status is Status.ERROR
+    assert "the answer broke off or is garbled" in result.message
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_endless_answers_end_with_the_gates_time(site: Site, part: str) -> None:
+    site.pages["/drip"] = Page(drip=part)
+    start = time.monotonic()
+    result = look(Http(url="/drip", max_size=10**9), site.environment(), timeout=timedelta(seconds=0.3))
+    assert time.monotonic() - start < 10
+    assert result.status is Status.ERROR
+    assert "/drip: no full answer within 0.3 s" in result.message
+
+
+def test_no_answer_is_a_failure_where_a_time_is_promised(site: Site) -> None:
+    site.pages["/hangs"] = Page(late=30)
+    result = run(site, "/hangs", within="300ms")
+    assert result.status is Status.FAILED
+    assert said(result) == ["response time: expected <= 300ms, got no full answer within 1s"]
+
+
+@pytest.fixture
+def closed() -> Iterator[str]:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://CLOSED/", "http://CLOSED/: cannot connect: Connection refused"),
+        ("http://someone:something@CLOSED/", "http://CLOSED/: cannot connect"),
+        ("ftp://CLOSED/", "invalid URL ftp://CLOSED/"),
+        ("http:///path", "invalid URL http:///path"),
+        ("http://CLOSED0000/", "invalid URL: Port"),
+    ],
+)
+def test_what_cannot_be_reached_is_an_error(closed: str, url: str, message: str) -> None:
+    result = look(Http(url=url.replace("CLOSED", closed)))
+    assert result.status is Status.ERROR
+    assert result.message.startswith(message.replace("CLOSED", closed))
+    assert "something" not in result.message
+
+
+def test_unset_references_and_missing_base_url_are_errors(site: Site) -> None:
+    result = look(Http(url="/", headers={"X-Key": "${env:KEY}"}), site.environment(), variables={})
+    assert (result.status, "KEY is not set" in result.message) == (Status.ERROR, True)
+    assert "has no base_url" in look(Http(url="/")).message
+
+
+def test_a_header_that_cannot_be_sent_does_not_show_its_value(site: Site) -> None:
+    result = look(Http(url="/", headers={"X-Key": "${env:KEY}"}), site.environment(), variables={"KEY": "abc\ndefghi"})
+    assert (result.status, "a header cannot be sent" in result.message) == (Status.ERROR, True)
+    assert "defghi" not in repr(result)
+
+
+def test_tls_is_verified_against_the_named_authority(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    (tmp_path / "broken.pem").write_text("nothing")
+    with serving({"/healthz": as_json(HEALTH)}, authority.issue_cert("127.0.0.1")) as site:
+
+        def tried(ca: str) -> Look:
+            return look(Http(url="/healthz", ca=ca), site.environment(), root=tmp_path, variables={"CA": "ca.pem"})
+
+        assert tried("${env:CA}").status is Status.PASSED
+        assert (tried("").status, "TLS failed" in tried("").message) == (Status.ERROR, True)
+        assert "ca: no such file" in tried("absent.pem").message
+        assert tried("broken.pem").status is Status.ERROR
+        assert "the check" not in tried("broken.pem").message
+
+
+def test_protected_environments_are_not_written_to_unasked(site: Site) -> None:
+    site.pages["/jobs"] = Page(201)
+    check = Http(url="/jobs", method="POST", status=201)
+    refused = look(check, site.environment(protected=True))
+    assert (refused.status, site.seen) == (Status.ERROR, [])
+    assert "POST may write, and environment 'staging' is protected" in refused.message
+    assert (
+        look(check, site.environment(protected=True, allow=frozenset({"writes_through_app"}))).status is Status.PASSED
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"url": "/", "status": "200"}, "valid integer"),
+        ({"url": "/", "status": []}, "at least 1 item"),
+        ({"url": "/", "status": 2}, "greater than or equal to 100"),
+        ({"url": "/", "redirects": "yes"}, "valid boolean"),
+        ({"url": "/", "text": ""}, "at least 1 character"),
+        ({"url": "/", "text": "${release.versoin}"}, "did you mean 'version'?"),
+        ({"url": "/", "body": {"a": "${release.tag}"}}, "unknown placeholder"),
+        ({"url": "/", "body": {"a..b": 1}}, "match pattern"),
+        ({"url": "/", "method": "HEAD", "text": "x"}, "the answer to HEAD has no body"),
+        ({"url": "/", "metod": "GET"}, "Extra inputs"),
+    ],
+)
+def test_wrong_declarations_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message.replace("?", r"\?")):
+        Http.model_validate(fields)

@@ -1,0 +1,298 @@
+"""`tls` against real servers on loopback."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import warnings
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+from pydantic import ValidationError
+
+from pytest_releasegate.checks.tls import Tls
+from pytest_releasegate.model import Environment, Ok, Status
+from pytest_releasegate.testing import FakeClock, look
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytest_releasegate.execution import Look
+
+NOW = datetime.now(UTC)
+AUTHORITY = trustme.CA()
+_VERSION = slice(9, 11)
+_TLS_1_2 = b"\x03\x03"
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that hands each connection to `serve`; the value is its `host:port`."""
+    over = threading.Event()
+
+    def accept() -> None:
+        while not over.is_set():
+            with suppress(OSError):
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.settimeout(5)
+                    serve(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            over.set()
+            with suppress(OSError), socket.create_connection(listener.getsockname(), timeout=1):
+                pass
+            thread.join()
+
+
+def shake(
+    certificate: trustme.LeafCert,
+    lowest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+    highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+) -> Callable[[socket.socket], None]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version, context.maximum_version = lowest, highest
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(1)
+
+    return serve
+
+
+def silent_for_old(certificate: trustme.LeafCert) -> Callable[[socket.socket], None]:
+    """Shake hands, but say nothing to a client that offers less than TLS 1.2."""
+    modern = shake(certificate)
+
+    def serve(connection: socket.socket) -> None:
+        hello = connection.recv(_VERSION.stop, socket.MSG_PEEK)
+        if hello[_VERSION] < _TLS_1_2:
+            say_nothing(connection)
+        else:
+            modern(connection)
+
+    return serve
+
+
+def say_nothing(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.recv(1)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    AUTHORITY.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return tmp_path
+
+
+def run(root: Path, endpoint: str, **fields: Any) -> Look:
+    return look(Tls(endpoints=endpoint, **{"ca": "ca.pem", **fields}), root=root)
+
+
+def said(result: Look) -> list[str]:
+    return [str(finding) for finding in result.findings if finding.ok is not Ok.YES]
+
+
+def test_good_endpoint_passes_and_leaves_its_certificate(root: Path) -> None:
+    with listening(shake(AUTHORITY.issue_cert("127.0.0.1"))) as at:
+        result = run(root, at, min_days=300)
+    assert (result.status, said(result)) == (Status.PASSED, [])
+    findings = [str(finding).replace(at, "it") for finding in result.findings]
+    assert "it chain: expected verifies, got verifies" in findings
+    assert "it certificate: expected for 127.0.0.1, got for 127.0.0.1" in findings
+    assert "it protocol: expected >= TLSv1.2, got TLSv1.3" in findings
+    assert [line for line in findings if line.startswith("it TLSv1.1: expected refused, got refused (")]
+    assert "endpoints looked at: expected >= 1, got 1" in findings
+    assert b"BEGIN CERTIFICATE" in result.attached[0][1]
+
+
+def test_all_endpoints_are_looked_at_by_url_reference_or_base_url(root: Path) -> None:
+    with listening(shake(AUTHORITY.issue_cert("127.0.0.1"))) as at:
+        check = Tls(endpoints=("/", "${env:API}", f"https://{at}/path"), ca="${env:CA}")
+        environment = Environment(name="staging", base_url=f"https://{at}")
+        result = look(check, environment, root=root, variables={"API": at, "CA": "ca.pem"})
+    assert (result.status, said(result)) == (Status.PASSED, [])
+    assert str(result.findings[-1]) == "endpoints looked at: expected >= 3, got 3"
+
+
+def test_unknown_authority_fails_the_chain_alone(root: Path) -> None:
+    with listening(shake(trustme.CA().issue_cert("127.0.0.1"))) as at:
+        for ca in ("ca.pem", ""):
+            result = run(root, at, ca=ca)
+            assert result.status is Status.FAILED
+            assert len(said(result)) == 1
+            assert said(result)[0].startswith(f"{at} chain: expected verifies, got ")
+            assert "certificate" in said(result)[0]
+
+
+def test_certificate_for_another_host_fails_the_name_alone(root: Path) -> None:
+    with listening(shake(AUTHORITY.issue_cert("other.example.org"))) as at:
+        result = run(root, at)
+        by_name = run(root, at.replace("127.0.0.1", "localhost"))
+    assert (result.status, by_name.status) == (Status.FAILED, Status.FAILED)
+    assert said(result) == [
+        f"{at} certificate: expected for 127.0.0.1, got IP address mismatch, certificate is not valid for '127.0.0.1'"
+    ]
+    assert "certificate is not valid for 'localhost'" in said(by_name)[0]
+
+
+def test_days_left_are_counted_by_the_clock(root: Path) -> None:
+    until = (NOW + timedelta(days=20, hours=1)).replace(microsecond=0)
+    with listening(shake(AUTHORITY.issue_cert("127.0.0.1", not_after=until))) as at:
+        check = Tls(endpoints=(at,), ca="ca.pem")
+        assert look(check, root=root, clock=FakeClock(NOW)).status is Status.PASSED
+        soon = look(check, root=root, clock=FakeClock(NOW + timedelta(days=7)))
+        late = look(check, root=root, clock=FakeClock(NOW + timedelta(days=21)))
+    assert (soon.status, late.status) == (Status.FAILED, Status.FAILED)
+    assert said(soon) == [f"{at} days left: expected >= 14 days, got 13 days, until {until:%Y-%m-%d %H:%MZ}"]
+    assert said(late) == [f"{at} days left: expected >= 14 days, got expired on {until:%Y-%m-%d %H:%MZ}"]
+
+
+def test_expired_certificate_is_shown_as_expired_and_still_named(root: Path) -> None:
+    leaf = AUTHORITY.issue_cert("127.0.0.1", not_before=NOW - timedelta(days=9), not_after=NOW - timedelta(days=2))
+    with listening(shake(leaf)) as at:
+        result = run(root, at)
+    assert result.status is Status.FAILED
+    assert said(result)[0] == f"{at} chain: expected verifies, got certificate has expired"
+    assert said(result)[1].startswith(f"{at} days left: expected >= 14 days, got expired on ")
+    assert f"{at} certificate: expected for 127.0.0.1, got for 127.0.0.1" in map(str, result.findings)
+
+
+def test_every_fault_of_a_certificate_is_named(root: Path) -> None:
+    begin, end = NOW - timedelta(days=9), NOW - timedelta(days=2)
+    leaf = trustme.CA().issue_cert("other.example.org", not_before=begin, not_after=end)
+    with listening(shake(leaf)) as at:
+        result = run(root, at)
+    assert result.status is Status.FAILED
+    names = [line.removeprefix(f"{at} ").partition(":")[0] for line in said(result)]
+    assert names == ["chain", "certificate", "days left"]
+
+
+def test_certificate_that_is_not_valid_yet_fails(root: Path) -> None:
+    leaf = AUTHORITY.issue_cert("127.0.0.1", not_before=NOW + timedelta(days=2), not_after=NOW + timedelta(days=90))
+    with listening(shake(leaf)) as at:
+        result = run(root, at)
+    assert result.status is Status.FAILED
+    assert said(result)[0] == f"{at} chain: expected verifies, got certificate is not yet valid"
+    assert said(result)[1].startswith(f"{at} valid from: expected <= ")
+
+
+def test_old_protocols_fail_preferred_or_only_accepted(root: Path) -> None:
+    leaf = AUTHORITY.issue_cert("127.0.0.1")
+    with listening(shake(leaf, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)) as at:
+        only_old = run(root, at)
+    assert only_old.status is Status.FAILED
+    assert f"{at} protocol: expected >= TLSv1.2, got TLSv1.1" in said(only_old)
+    with listening(shake(leaf, ssl.TLSVersion.TLSv1)) as at:
+        old_too = run(root, at)
+    assert old_too.status is Status.FAILED
+    assert [line.partition(" with ")[0] for line in said(old_too)] == [
+        f"{at} TLSv1: expected refused, got accepted",
+        f"{at} TLSv1.1: expected refused, got accepted",
+    ]
+
+
+def test_the_floor_can_be_raised(root: Path) -> None:
+    with listening(shake(AUTHORITY.issue_cert("127.0.0.1"))) as at:
+        result = run(root, at, min_protocol="TLSv1.3")
+    assert result.status is Status.FAILED
+    assert [line.partition(" with ")[0] for line in said(result)] == [f"{at} TLSv1.2: expected refused, got accepted"]
+
+
+def test_no_answer_to_an_old_protocol_cannot_tell(root: Path) -> None:
+    with listening(silent_for_old(AUTHORITY.issue_cert("127.0.0.1"))) as at:
+        result = run(root, at, handshake="800ms")
+    assert result.status is Status.INCONCLUSIVE
+    assert said(result) == [
+        f"{at} TLSv1: expected refused, got no answer within 0.8 s",
+        f"{at} TLSv1.1: expected refused, got no answer within 0.8 s",
+    ]
+
+
+def test_protocols_that_cannot_be_offered_here_are_shown_or_cannot_tell(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssl, "HAS_TLSv1", False)
+    with listening(shake(AUTHORITY.issue_cert("127.0.0.1"))) as at:
+        lenient, strict = run(root, at), run(root, at, refuse_below="required")
+    assert (lenient.status, strict.status) == (Status.PASSED, Status.INCONCLUSIVE)
+    assert said(lenient) == said(strict)
+    assert said(strict) == [
+        f"{at} TLSv1: expected refused, got its OpenSSL does not offer TLSv1; look from a machine whose OpenSSL can"
+    ]
+
+
+def test_servers_that_do_not_shake_hands_are_errors(root: Path) -> None:
+    with listening(lambda connection: None) as at:
+        closing = run(root, at)
+    with listening(lambda connection: connection.sendall(b"220 mail.example.org\r\n")) as at:
+        plain = run(root, at)
+    with listening(say_nothing) as at:
+        silent = run(root, at, handshake="200ms")
+        assert silent.message.startswith(f"{at}: no TLS handshake within 0.2 s")
+    for result in (closing, plain, silent):
+        assert result.status is Status.ERROR
+        assert "no TLS handshake" in result.message
+
+
+def test_unreachable_endpoints_are_errors_and_keep_what_was_found(root: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{closed.getsockname()[1]}"
+        with listening(shake(AUTHORITY.issue_cert("127.0.0.1"))) as at:
+            result = look(Tls(endpoints=(at, nobody), ca="ca.pem"), root=root)
+    assert result.status is Status.ERROR
+    assert result.message.startswith(f"{nobody}: cannot connect: Connection refused")
+    assert result.findings
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        ("http://127.0.0.1", "'http://127.0.0.1' names no TLS endpoint"),
+        ("127.0.0.1:port", "'127.0.0.1:port' names no TLS endpoint"),
+        ("${env:NOWHERE}", "the environment variable NOWHERE is not set"),
+        ("/", "environment 'test' has no base_url"),
+    ],
+)
+def test_endpoints_that_name_nothing_are_errors(root: Path, endpoint: str, message: str) -> None:
+    result = look(Tls(endpoints=(endpoint,)), root=root, variables={})
+    assert (result.status, message in result.message) == (Status.ERROR, True)
+
+
+def test_authority_that_cannot_be_read_is_an_error(root: Path) -> None:
+    (root / "broken.pem").write_text("nothing")
+    with listening(shake(AUTHORITY.issue_cert("127.0.0.1"))) as at:
+        broken, absent = run(root, at, ca="broken.pem"), run(root, at, ca="absent.pem")
+    assert (broken.status, absent.status) == (Status.ERROR, Status.ERROR)
+    assert "ca: cannot read" in broken.message
+    assert "ca: no such file" in absent.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"endpoints": []}, "at least 1 item"),
+        ({"endpoints": [""]}, "at least 1 character"),
+        ({"endpoints": "a:1", "min_days": "14"}, "valid integer"),
+        ({"endpoints": "a:1", "min_days": 0}, "greater than or equal to 1"),
+        ({"endpoints": "a:1", "min_protocol": "SSLv3"}, "TLSv1.2"),
+    ],
+)
+def test_wrong_declarations_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Tls.model_validate(fields)

@@ -1,0 +1,169 @@
+"""The `releasegate` command, as people call it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pytest_releasegate.cli import build_parser, main
+from pytest_releasegate.testing import FakeClock
+
+NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
+GATE = "id: 6.1.1, title: Release notes there, document: NOTES.md"
+PERSON = "id: 6.3.4, title: Access reviewed, attest: {role: security_lead, evidence: required}"
+
+
+@pytest.fixture
+def call(product, monkeypatch, capsys):
+    """Call a command in the product at an instant; gives exit code and output."""
+    product.gates("predeploy", GATE, PERSON)
+    monkeypatch.chdir(product.root)
+    for name in ("RELEASEGATE_RECORD", "RELEASEGATE_RELEASE", "RELEASEGATE_ENV"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*words: str, at: datetime = NOW) -> tuple[int, str]:
+        code = main(list(words), FakeClock(at))
+        seen = capsys.readouterr()
+        return code, seen.out + seen.err
+
+    return run
+
+
+def test_open_freezes_the_plan_and_knows_it_again(call, product):
+    code, out = call("open", "1.4.0", "--commit", "c0ffee" * 6 + "abcd", "--fact", "maintenance=false")
+    assert (code, "plan: 2 gates" in out, "opened now" in out) == (0, True, True)
+    assert product.release().facts == {"maintenance": False}
+    assert "knew it already" in call("open", "1.4.0")[1]
+
+
+@pytest.mark.parametrize("fact", ["maintenance", "maintenance=yes", "=true", "a b=true"])
+def test_facts_are_true_or_false(call, fact):
+    code, out = call("open", "1.4.0", "--fact", fact)
+    assert (code, "expected NAME=true or NAME=false" in out) == (4, True)
+
+
+def test_deployed_schedules_the_review_72_hours_later_in_utc(call, product):
+    call("open", "1.4.0")
+    code, out = call("deployed", "--at", "2026-03-01T04:30:00+02:00", at=NOW + timedelta(hours=1))
+    assert (code, "review due 2026-03-04 02:30:00 UTC" in out) == (0, True)
+    assert product.release().deployed_at == datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
+
+
+def test_deployed_is_said_once(call):
+    call("open", "1.4.0")
+    assert call("deployed", at=NOW + timedelta(minutes=1))[0] == 0
+    assert call("deployed", at=NOW + timedelta(minutes=9))[0] == 0
+    code, out = call("deployed", "--at", "2026-03-01T02:05:00Z", at=NOW + timedelta(minutes=9))
+    assert (code, "02:01" in out) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("2026-03-01T04:30:00", "has no offset from UTC"),
+        ("yesterday", "expected ISO 8601"),
+        ("2027-01-01T00:00:00Z", "in the future"),
+        ("2020-01-01T00:00:00Z", "before the release was opened"),
+    ],
+)
+def test_instants_that_cannot_be(call, at, said):
+    call("open", "1.4.0")
+    code, out = call("deployed", "--at", at)
+    assert (code, said in out) == (4, True)
+
+
+def test_attest_asks_for_evidence_and_keeps_it(call, product):
+    call("open", "1.4.0")
+    code, out = call("attest", "6.3.4", "--status", "passed")
+    assert (code, "asks for evidence" in out) == (4, True)
+    assert "no file" in call("attest", "6.3.4", "--status", "passed", "--evidence", "gone.pdf")[1]
+    product.write("review.txt", "31 members of staff")
+    code, out = call("attest", "6.3.4", "--status", "passed", "--evidence", "review.txt", "--person", "sam@ehr.example")
+    assert (code, "says sam@ehr.example (security_lead)" in out) == (0, True)
+    assert "attested" in call("show", "6.3.4")[1]
+
+
+def test_unknown_gates_are_answered_with_the_nearest(call):
+    call("open", "1.4.0")
+    for words in (("attest", "6.3.5", "--status", "passed"), ("show", "6.3.5")):
+        code, out = call(*words)
+        assert (code, "did you mean '6.3.4'?" in out) == (4, True)
+
+
+def test_what_the_record_does_not_know(call):
+    call("open", "1.4.0")
+    code, out = call("status", "--release", "9.9.9")
+    assert (code, "does not know 9.9.9/demo" in out, "1.4.0/demo" in out) == (4, True, True)
+
+
+def test_without_a_record_or_gates(call, product, monkeypatch, tmp_path):
+    assert "there is no such file" in call("status")[1]
+    monkeypatch.chdir(tmp_path)
+    code, out = call("status")
+    assert (code, "no gates/ folder" in out) == (4, True)
+
+
+def test_check_counts_what_is_declared_and_tries_references(call, product):
+    code, out = call("check")
+    assert (code, "2 gates in 1 items: 1 document, 1 attest" in out) == (0, True)
+    product.write("gates/environments.yaml", 'default: d\nenvironments:\n  d: {base_url: "${env:RG_NOT_SET_URL}"}\n')
+    code, out = call("check", "--resolve")
+    assert (code, "d.base_url: reference ${env:RG_NOT_SET_URL}" in out) == (4, True)
+    assert not (product.root / ".releasegate" / "record.db").exists()
+
+
+def test_report_is_html_or_json(call, product):
+    call("open", "1.4.0")
+    code, out = call("report")
+    assert (code, (product.root / ".releasegate" / "report.html").read_text()[:9].lower()) == (0, "<!doctype")
+    code, out = call("report", "--format", "json", "--output", "-")
+    assert json.loads(out)["release"]["version"] == "1.4.0"
+    assert call("report", "--output", "/proc/nowhere/x.html")[0] == 4
+
+
+def test_status_ends_with_the_code_of_the_worst_phase(call):
+    call("open", "1.4.0")
+    assert call("status", "--exit-code")[0] == 10
+    assert call("status")[0] == 0
+
+
+def test_reopen_needs_a_closed_step(call):
+    call("open", "1.4.0")
+    assert "is not closed" in call("reopen", "deploy/before", "--reason", "again")[1]
+    assert "unknown step" in call("reopen", "deploy/later", "--reason", "again")[1]
+
+
+def test_replan_says_what_changed(call, product):
+    call("open", "1.4.0")
+    assert "nothing has changed" in call("replan", "--reason", "none")[1]
+    product.gates("predeploy", GATE)
+    code, out = call("replan", "--reason", "access is reviewed elsewhere")
+    assert (code, "- 6.3.4 Access reviewed" in out) == (0, True)
+
+
+def test_verify_tells_a_changed_row(call, product):
+    call("open", "1.4.0")
+    assert call("verify")[0] == 0
+    import sqlite3
+
+    with sqlite3.connect(product.root / ".releasegate" / "record.db") as connection:
+        connection.execute("update releases set version = '1.4.1'")
+        connection.execute("update releases set version = '1.4.0', git_branch = 'elsewhere'")
+    code, out = call("verify")
+    assert (code, "releases" in out) == (1, True)
+
+
+def test_wrong_calls_end_with_4_and_the_usage(call, capsys):
+    for words in (["attest"], ["nothing"], ["attest", "6.3.4", "--status", "maybe"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        assert stopped.value.code == 4
+        assert "usage: releasegate" in capsys.readouterr().err
+
+
+def test_every_command_has_help():
+    text = build_parser().format_help()
+    for name in ("attest", "check", "demo", "deployed", "fact", "open", "replan", "report", "show", "status", "verify"):
+        assert name in text

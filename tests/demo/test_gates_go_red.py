@@ -1,0 +1,96 @@
+"""Each way to break the demo turns the gates red that look at it, with a message that a stranger understands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from releasegate_demo import control
+from releasegate_demo.product import NEW, OLD, make_product
+
+from tests.conftest import Ran
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RED = {
+    "rls": ("40-compliance.yaml::C1.3.1", "select on public.clients as clinician", "1833 others"),
+    "orphan": ("12-consistency.yaml::12.2.2", "notes_client_id_fkey"),
+    "index": ("09-migration.yaml::9.3.2", "expected 0, got 1"),
+    "health": ("10-verification.yaml::10.1.3", "checks.sms.ok: expected true, got false"),
+    "log": (
+        "test_logging.py::test_personal_data_is_redacted",
+        "lines with the false social security number: expected 0",
+    ),
+    "login": ("test_audit_log.py::test_reading_a_chart_is_logged", "login as clinician: expected /dashboard"),
+    "migration": ("09-migration.yaml::9.2.1", "expected '003', got '002'"),
+    "counts": ("09-migration.yaml::9.3.1", "appointments"),
+    "errors": ("20-rollback-triggers.yaml::T15.5", "error rate: expected <= 5%"),
+    "latency": ("11-monitoring.yaml::11.2.1", "p95: expected < 1200ms"),
+}
+"""By break: one gate that must go red, and what it must say. `flow` is in the tests of the smoke suite."""
+
+
+class Deployed:
+    """The demo's product, on the new version, with what the gates read."""
+
+    def __init__(self, folder: Path, running: Path) -> None:
+        self.folder = folder
+        self.running = running
+        commits = make_product(folder)
+        self.info = control.up(running, OLD, commits[OLD])
+        assert self.pytest("-m", "before").code == 10  # facts are not declared; the snapshot is taken
+        control.migrate(running)
+        self.info = control.deploy(running, NEW, commits[NEW])
+
+    def pytest(self, *words: str) -> Ran:
+        """Run pytest in the product."""
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:locust", *words]
+        environment = {**os.environ, **self.info.environment(), "COLUMNS": "200", "NO_COLOR": "1"}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        return Ran(done.returncode, done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """One demo for all breaks; each is healed before the next."""
+    folder = tmp_path_factory.mktemp("red")
+    try:
+        yield Deployed(folder / "product", folder / "running")
+    finally:
+        control.down(folder / "running")
+
+
+@pytest.mark.parametrize("name", RED)
+def test_the_gate_goes_red_and_says_why(deployed: Deployed, name: str) -> None:
+    gate, *said = RED[name]
+    control.make_break(deployed.running, name)
+    try:
+        ran = _with_visitors(deployed, gate) if name in {"errors", "latency"} else deployed.pytest(f"gates/{gate}")
+    finally:
+        control.heal(deployed.running)
+    assert (ran.code, ran.has(*said)) == (1, True), ran.out
+
+
+def test_all_of_them_are_green_when_nothing_is_broken(deployed: Deployed) -> None:
+    ran = deployed.pytest(*[f"gates/{gate}" for name, (gate, *_) in RED.items() if name not in {"errors", "latency"}])
+    assert ran.code == 0, ran.out
+
+
+def _with_visitors(deployed: Deployed, gate: str) -> Ran:
+    from threading import Thread
+
+    visitors = Thread(target=control.traffic, args=(deployed.running, 14.0, 15.0, 24))
+    visitors.start()
+    try:
+        return deployed.pytest(f"gates/{gate}")
+    finally:
+        visitors.join()
+
+
+def test_every_break_has_a_gate_that_sees_it() -> None:
+    assert {*RED, "flow"} == {*control.BREAKS}

@@ -1,0 +1,76 @@
+"""The pages are fresh, their YAML loads, their commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_releasegate.checklist.loader import load
+from pytest_releasegate.cli import build_parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(kind: str) -> list[tuple[str, str]]:
+    """The blocks of that kind in all pages, with the page's name."""
+    return [
+        (path.name, text) for path in PAGES for found, text in BLOCK.findall(path.read_text("utf-8")) if found == kind
+    ]
+
+
+def test_generated_pages_are_fresh():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_architecture_page_is_short():
+    assert len((ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8").splitlines()) <= 60
+
+
+@pytest.mark.parametrize(("page", "text"), [block for block in blocks("yaml") if block[0] != "checks.md"])
+def test_yaml_blocks_load(product, page, text):
+    """A whole file as it is, a gate inside of one; environments as themselves."""
+    if text.startswith(("default:", "environments:")):
+        product.write("gates/environments.yaml", text)
+        product.gates("predeploy", "id: a, title: A, document: NOTES.md")
+    else:
+        product.write("gates/page.yaml", text)
+    for file in re.findall(r"test: (\S+?\.py)", text):
+        product.write(file, "")
+    assert load(product.root / "gates", product.root).declarations
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("sh") + blocks("console"))
+def test_commands_exist(page, text):
+    """Each command of a page is one that its program takes."""
+    lines = [
+        line.removeprefix("$ ") for line in text.splitlines() if page and line.strip() and not line.startswith("#")
+    ]
+    commands = [line for line in lines if re.match(r"(releasegate|pytest|make|pip|nox|git) ", line)]
+    assert commands
+    for line in commands:
+        words = shlex.split(line, comments=True)
+        if words[0] == "releasegate":
+            assert build_parser().parse_args(words[1:]).command == words[1]
+        elif words[0] == "make":
+            assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text("utf-8")
+        elif words[0] == "pytest":
+            options = subprocess.run(
+                [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True
+            )
+            for word in words[1:]:
+                assert not word.startswith("--") or word.split("=")[0] in options.stdout, line
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("python"))
+def test_python_blocks_compile(page, text):
+    compile(text, page, "exec")

@@ -1,0 +1,95 @@
+"""Under xdist: the same record and verdict, and no lost test is ever green."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+GOOD = ", ".join
+MANY = [f"id: g{number:02}, title: Gate {number}, document: NOTES.md" for number in range(12)]
+CRASH = 'import os\nimport pytest\n\n@pytest.mark.gate("crash")\ndef test_crash():\n    os._exit(7)\n'
+
+
+def _facts(product):
+    return sorted((result.gate, result.case, result.status.value) for result in product.results())
+
+
+def test_two_workers_give_the_same_record_and_verdict(product, tmp_path):
+    product.gates(
+        "predeploy", *MANY, "id: bad, title: Bad, document: gone.md", "id: py, title: Py, test: smoke/test_py.py"
+    )
+    product.write(
+        "smoke/test_py.py",
+        'import pytest\n\n@pytest.mark.gate("py")\ndef test_py(gate_context):\n'
+        '    gate_context.attach("a.txt", "text/plain", b"a")\n',
+    )
+    one = product.pytest("-m", "predeploy")
+    serial = _facts(product)
+    two = product.pytest("-m", "predeploy", "-n2", "--record", "two.db")
+    product.releasegate("status", "--record", "two.db")
+    (product.root / ".releasegate" / "record.db").unlink()
+    (product.root / "two.db").rename(product.root / ".releasegate" / "record.db")
+    assert (one.code, two.code) == (1, 1)
+    assert _facts(product) == serial
+    assert not list((product.root / ".releasegate" / "journal").glob("run-*"))
+
+
+def test_a_worker_that_dies_makes_an_error_and_the_rest_still_runs(product):
+    product.gates("predeploy", *MANY, "id: crash, title: Crash, test: smoke/test_crash.py")
+    product.write("smoke/test_crash.py", CRASH)
+    ran = product.pytest("-m", "predeploy", "-n2")
+    statuses = product.statuses()
+    assert (ran.code, statuses.pop("crash test_crash")) == (10, "error")
+    assert set(statuses.values()) == {"passed"}
+    assert ran.has("the worker crashed while looking")
+
+
+def test_lost_tests_are_noticed_when_no_worker_is_replaced(product):
+    product.gates("predeploy", "id: crash, title: Crash, test: smoke/test_crash.py", *MANY)
+    product.write("smoke/test_crash.py", CRASH.replace("os._exit(7)", "import time; time.sleep(0.5); os._exit(7)"))
+    ran = product.pytest("-m", "predeploy", "-n1", "--max-worker-restart=0")
+    assert ran.code == 10
+    assert len(product.statuses()) == 13
+    assert "error" in product.statuses().values()
+
+
+def test_a_value_that_cannot_be_sent_does_not_turn_a_failure_green(product):
+    product.gates("predeploy", "id: odd, title: Odd, test: smoke/test_odd.py")
+    body = "    record_property('path', pathlib.Path('/x'))\n    assert False, 'this must stay red \\udcff'\n"
+    product.write(
+        "smoke/test_odd.py",
+        f'import pathlib\nimport pytest\n\n@pytest.mark.gate("odd")\ndef test_odd(record_property):\n{body}',
+    )
+    ran = product.pytest("-m", "predeploy", "-n2")
+    assert ran.code in {1, 10}
+    assert product.statuses().get("odd test_odd") in {"failed", "error"}
+
+
+def test_everything_skipped_is_not_green(product):
+    product.gates("predeploy", "id: s, title: S, test: smoke/test_s.py")
+    product.write(
+        "smoke/test_s.py",
+        'import pytest\n\n@pytest.mark.gate("s")\n@pytest.mark.skip(reason="later")\ndef test_s():\n    pass\n',
+    )
+    assert product.pytest("-m", "predeploy", "-n2").code == 10
+    assert product.pytest("-m", "predeploy").code == 10
+    assert set(product.statuses().values()) == {"inconclusive"}
+
+
+@pytest.mark.parametrize("dist", ["loadfile", "loadscope", "loadgroup", "each"])
+def test_ways_that_repeat_or_lose_gates_are_refused(product, dist):
+    product.gates("predeploy", MANY[0])
+    words = ("-n2", "--dist", dist) if dist != "each" else ("--tx", "2*popen", "--dist", "each")
+    ran = product.pytest("-m", "predeploy", *words)
+    assert (ran.code, ran.has(f"--dist {dist} repeats or loses gates")) == (4, True)
+
+
+def test_a_gate_waits_for_what_it_needs_on_another_worker(product):
+    slow = 'import time\nimport pytest\n\n@pytest.mark.gate("first")\ndef test_first():\n    time.sleep(1.5)\n'
+    product.write("smoke/test_first.py", slow)
+    needing = [f"id: then{number}, title: Then, needs: [first], document: NOTES.md" for number in range(4)]
+    product.gates("predeploy", "id: first, title: First, test: smoke/test_first.py", *needing)
+    ran = product.pytest("-m", "predeploy", "-n2")
+    assert (ran.code, set(product.statuses().values())) == (0, {"passed"}), ran.out
+    assert json.dumps(product.statuses())

@@ -271,11 +271,28 @@ def _reachable(binaries: Path) -> Path:
     if done is not None and done.returncode == 0:
         return binaries
 
-    def build(target: Path) -> None:
-        shutil.copytree(binaries.parent, target, symlinks=True)
-        target.chmod(0o755)
+    prefix = binaries.parent
+    libraries = prefix.parent.with_name(f"{prefix.parent.name}.libs")
 
-    return cached(f"binaries-{_identity(binaries)}", build) / binaries.name
+    def build(target: Path) -> None:
+        shutil.copytree(prefix, target / prefix.parent.name / prefix.name, symlinks=True)
+        # a wheel keeps what its programs load beside its package, and they look for it relative to themselves
+        if libraries.is_dir():
+            shutil.copytree(libraries, target / libraries.name, symlinks=True)
+        _open(target)
+
+    return cached(f"install-{_content(binaries)}", build) / prefix.parent.name / prefix.name / binaries.name
+
+
+def _content(binaries: Path) -> str:
+    with (binaries / "postgres").open("rb") as program:
+        return hashlib.file_digest(program, "sha256").hexdigest()[:12]
+
+
+def _open(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
 
 
 def _free_port() -> int:

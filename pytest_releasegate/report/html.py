@@ -78,7 +78,7 @@ def render(view: ReleaseView) -> str:
         attempts=_by_gate(view),
         words=_words(view),
         moments=sorted(_moments(view), key=lambda moment: moment.at),
-        steps=next_steps(view, view.phases),
+        steps=next_steps(view, view.ahead),
         signers=_SIGNERS,
         decisions=_MEANING,
         statuses=_STATUS_MEANING,

@@ -70,7 +70,7 @@ def status_lines(view: ReleaseView, *, width: int, color: bool, verbose: bool) -
         lines += ["", *_phase(phase, verdict, width, paint, verbose=verbose, counts=told, steps=steps)]
         if verbose:
             lines += ["", *Table(verdict.standings, width, paint, _looked).lines(verbose=True)]
-    return lines + _next(view, view.phases, width, paint)
+    return lines + _next(view, view.ahead, width, paint)
 
 
 def gate_lines(view: ReleaseView, gate_id: str, *, width: int, color: bool) -> list[str]:

@@ -46,6 +46,13 @@ class ReleaseView:
         """Whether somebody has looked at or spoken on any gate of the phase."""
         return any(row.results or row.attestation for row in self.phases[phase].standings)
 
+    @property
+    def ahead(self) -> Mapping[Phase, Verdict]:
+        """The phases that a release goes through: all that are planned, a rollback only once it has begun."""
+        return {
+            phase: verdict for phase, verdict in self.phases.items() if phase is not Phase.ROLLBACK or self.begun(phase)
+        }
+
 
 def view(store: Store, release: Release, now: datetime) -> ReleaseView:
     """The release as the record knows it at `now`."""

@@ -252,6 +252,16 @@ def test_a_fired_trigger_says_what_to_do(build: Callable[[], Builder]) -> None:
     assert "  ROLLBACK  failed: 12.1.1 error rate: expected < 5%, got 9%" in lines
 
 
+def test_nobody_is_sent_to_a_rollback_that_nothing_asks_for(build: Callable[[], Builder]) -> None:
+    built = build()
+    built.looked(built.gate("1.1.1", "Healthy", "Health"), Status.PASSED, Finding("status", "200", "200", Ok.YES))
+    gate = built.gate("RB1.1.1", "Restored", "Rollback", Phase.ROLLBACK, step="verify")
+    assert "next" not in status_lines(built.view(), width=80, color=False, verbose=False)
+    built.looked(gate, Status.FAILED, Finding("version", "1.3.0", "1.4.0", Ok.NO))
+    lines = status_lines(built.view(), width=80, color=False, verbose=False)
+    assert "  look    pytest -m rollback --release 1.4.0 --env prod" in lines
+
+
 def test_a_predecessor_in_the_way_is_named(mixed: ReleaseView) -> None:
     lines = scope(mixed, Phase.DEPLOY)
     assert "  HOLD      phase predeploy is not GO but NO-GO" in lines

@@ -24,6 +24,7 @@ Route = tuple[str | int, ...]
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MOST_NODES = 200_000
 _DEEPEST = 60
+_TOO_DEEP = f"more than {_DEEPEST} levels of lists and mappings in each other"
 _UNTAGGED: Any = yaml.resolver.Resolver()
 _SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"null|Null|NULL|~|"), lambda _: None),
@@ -90,8 +91,7 @@ def _compose(text: str) -> Any:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > _DEEPEST:
-            what = f"more than {_DEEPEST} levels of lists and mappings in each other"
-            raise yaml.MarkedYAMLError(problem=what, problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=event.start_mark)
     return yaml.compose(text, Loader=_LOADER)
 
 
@@ -100,6 +100,9 @@ def _syntax(name: str, wrong: yaml.MarkedYAMLError, text: str) -> Problem:
     place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
     here = "".join(text.splitlines()[mark.line : mark.line + 1])[mark.column :] if mark else ""
     hint = "a tab cannot indent YAML: use spaces" if here.startswith("\t") else (wrong.context or "")
+    # libyaml reads ahead, and newer ones have a bound of their own that they meet first
+    if "nesting depth" in str(wrong.problem):
+        return Problem(place, f"not YAML: {_TOO_DEEP}")
     return Problem(place, f"not YAML: {str(wrong.problem).removeprefix('but ')}", hint)
 
 

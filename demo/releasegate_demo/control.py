@@ -24,6 +24,7 @@ from releasegate_demo.place import Place
 from releasegate_demo.traffic import Traffic
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
 __all__ = [
@@ -134,9 +135,15 @@ def active_breaks(state: Path = STATE) -> list[str]:
     return _breaks.active(_place(state))
 
 
-def traffic(state: Path = STATE, seconds: float = 10.0, rps: float = 10.0, visitors: int = 4) -> Traffic:
-    """Let synthetic visitors read pages for a while; return what they saw."""
-    return _traffic.run(_running(state), seconds, rps, visitors)
+def traffic(
+    state: Path = STATE,
+    seconds: float = 10.0,
+    rps: float = 10.0,
+    visitors: int = 4,
+    over: threading.Event | None = None,
+) -> Traffic:
+    """Let synthetic visitors read pages for a while, or until it is over; return what they saw."""
+    return _traffic.run(_running(state), seconds, rps, visitors, over)
 
 
 def _place(state: Path) -> Place:

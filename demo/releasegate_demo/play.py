@@ -34,7 +34,8 @@ BEFORE = (
 )
 AFTER = (("11.3.1", "omar.operations@ehr.example", "support inbox and phone line, nothing out of the ordinary"),)
 _WORDS = {code.value: decision.value for decision, code in EXIT_CODES.items()}
-_VISITS_A_SECOND = 12.0
+_VISIT_SECONDS = 30.0
+_VISITS_A_SECOND = 15.0
 _VISITORS = 20
 
 
@@ -155,7 +156,7 @@ def _visitors(running: Path) -> Iterator[None]:
     def walk() -> None:
         while not over.is_set():
             try:
-                control.traffic(running, seconds=3, rps=_VISITS_A_SECOND, visitors=_VISITORS)
+                control.traffic(running, _VISIT_SECONDS, _VISITS_A_SECOND, _VISITORS, over)
             except (OSError, control.DemoError):
                 over.wait(0.5)
 

@@ -131,27 +131,36 @@ class Supervisor:
             self.end()
         elif name == "deploy":
             self._deploy(body["version"], body["commit"])
-        elif name == "ping" and not self._web.running:
-            self._deploy(self._info.version, self._info.commit)
+        elif name == "ping":
+            self._revive()
         return dump(self._info)
 
     def _deploy(self, version: str, commit: str) -> None:
         with self._lock:
-            info = self._info
-            if info is None:
-                raise RuntimeError("the demo is still starting")
-            moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._web.stop()
-            info = replace(info, version=version, commit=commit, deployed_at=moment)
-            write_private(self._place.settings, self._settings(info))
-            self._web.start()
-            self._info = replace(
-                info,
-                base_url=f"http://127.0.0.1:{self._web.ports['http']}",
-                https_url=f"https://localhost:{self._web.ports['https']}",
-                pids={**info.pids, "web": self._web.pid},
-            )
-            write_private(self._place.info, dump(self._info))
+            self._restart(version, commit)
+
+    def _revive(self) -> None:
+        # asked under the lock: a web process that is being replaced is no dead one
+        with self._lock:
+            if self._info is not None and not self._web.running:
+                self._restart(self._info.version, self._info.commit)
+
+    def _restart(self, version: str, commit: str) -> None:
+        info = self._info
+        if info is None:
+            raise RuntimeError("the demo is still starting")
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._web.stop()
+        info = replace(info, version=version, commit=commit, deployed_at=moment)
+        write_private(self._place.settings, self._settings(info))
+        self._web.start()
+        self._info = replace(
+            info,
+            base_url=f"http://127.0.0.1:{self._web.ports['http']}",
+            https_url=f"https://localhost:{self._web.ports['https']}",
+            pids={**info.pids, "web": self._web.pid},
+        )
+        write_private(self._place.info, dump(self._info))
 
     def _settings(self, info: DemoInfo) -> dict[str, Any]:
         return {

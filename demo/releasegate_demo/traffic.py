@@ -33,8 +33,9 @@ class Traffic:
 class _Schedule:
     """Hands out the moments at which a request is due, the same rate whatever the answers take."""
 
-    def __init__(self, seconds: float, rps: float) -> None:
+    def __init__(self, seconds: float, rps: float, over: threading.Event) -> None:
         self.start = time.monotonic()
+        self._over = over
         self._limit = int(seconds * rps)
         self._rps = rps
         self._next = 0
@@ -47,11 +48,11 @@ class _Schedule:
 
     def take(self) -> int | None:
         with self._lock:
-            if self._next >= self._limit:
+            if self._next >= self._limit or self._over.is_set():
                 return None
             number = self._next
             self._next += 1
-        time.sleep(max(0.0, self.start + number / self._rps - time.monotonic()))
+        self._over.wait(max(0.0, self.start + number / self._rps - time.monotonic()))
         return number
 
     def failed(self) -> None:
@@ -59,11 +60,16 @@ class _Schedule:
             self.failures += 1
 
 
-def run(info: DemoInfo, seconds: float, rps: float = 10.0, visitors: int = 4) -> Traffic:
-    """Send `seconds * rps` requests from that many threads, logged in as the clinician; return what they saw."""
+def run(
+    info: DemoInfo, seconds: float, rps: float = 10.0, visitors: int = 4, over: threading.Event | None = None
+) -> Traffic:
+    """Send `seconds * rps` requests from that many threads, logged in as the clinician; return what they saw.
+
+    `over` ends it early.
+    """
     if seconds <= 0 or rps <= 0 or visitors < 1:
         raise ValueError(f"expected seconds, rps and visitors above zero, got {seconds}, {rps}, {visitors}")
-    schedule = _Schedule(seconds, rps)
+    schedule = _Schedule(seconds, rps, over or threading.Event())
     threads = [threading.Thread(target=_visit, args=(info, schedule), daemon=True) for _ in range(visitors)]
     for thread in threads:
         thread.start()

@@ -35,8 +35,8 @@ class Terminal:
         own, identity = self.session, self.session.identity
         url = identity.base_url or f"{identity.environment.base_url} (not set)"
         lines = [
-            f"releasegate: {own.release.product} {own.release.name}",
-            f"  version from {identity.version_from}; environment from {identity.environment_from}; {url}",
+            f"releasegate: {own.release.product} {own.release.name} at {url}",
+            f"  version from {identity.version_from}; environment from {identity.environment_from}",
             f"  plan: {len(own.plan.gates)} gates, digest {own.plan.digest[:12]}",
         ]
         if own.store and own.recorded:

@@ -181,7 +181,10 @@ def _heading(view: ReleaseView, columns: int, paint: Paint) -> list[str]:
         ("record", view.record),
     )
     lines = [paint(cut(one_line(f"{release.product} {release.name}"), columns), "strong")]
-    return lines + [cut(f"  {name:<8}  {one_line(text)}", columns) for name, text in facts if text]
+    for name, text in facts:
+        wrapped = wrap(one_line(text), columns - 12)
+        lines += [f"  {'' if number else name:<8}  {line}" for number, line in enumerate(wrapped)]
+    return lines
 
 
 def _steps(view: ReleaseView, phase: Phase) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,34 @@ def test_deploy_changes_the_version_and_keeps_address_and_sessions(demo: Any, vi
         assert control.status(demo.state) == info
     finally:
         object.__setattr__(demo, "info", control.deploy(demo.state, demo.info.version, demo.info.commit))
+
+
+def test_who_asks_during_a_deployment_does_not_bring_the_old_release_back(demo: Any, visit: Any) -> None:
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            control.status(demo.state)
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    try:
+        control.deploy(demo.state, "1.4.0", "c0ffee")
+    finally:
+        over.set()
+        for asker in askers:
+            asker.join()
+        seen = visit().get("/version").json()["version"]
+        object.__setattr__(demo, "info", control.deploy(demo.state, demo.info.version, demo.info.commit))
+    assert seen == "1.4.0"
+
+
+def test_traffic_ends_when_it_is_over(demo: Any) -> None:
+    over = threading.Event()
+    threading.Timer(0.3, over.set).start()
+    seen = control.traffic(demo.state, seconds=30.0, rps=10, visitors=2, over=over)
+    assert 0 < seen.requests < 20
 
 
 def test_migrations_go_up_down_and_up_again(demo: Any, visit: Any) -> None:

@@ -45,7 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="stop when the record does not know the release",
     )
     parser.addini("releasegate_gates", "the folder with the gate files", default="gates")
-    parser.addini("releasegate_paths", "folders whose tests are gates", type="args", default=["gates", "smoke", "load"])
+    parser.addini(
+        "releasegate_paths", "folders with the tests that bear gates", type="args", default=["gates", "smoke", "load"]
+    )
     for name, text in _INI:
         parser.addini(name, text, default="")
 
@@ -62,6 +64,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and the rest only when gates are asked for."""
     for name, text in asking.MARKERS.items():
         config.addinivalue_line("markers", text if "(" in text.split(":")[0] else f"{name}: {text}")
+    if asking.folder(config).is_dir():
+        for name in sorted((asking.kinds() | asking.topics(config)) - asking.MARKERS.keys()):
+            config.addinivalue_line("markers", f"{name}: gates of that kind or topic")
     answer = os.environ.get("RELEASEGATE_CASES_FILE")
     if answer:
         from pytest_releasegate.hooks.collecting import CaseWriter

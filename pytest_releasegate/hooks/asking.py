@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MARKERS", "Bystander", "by_path", "expression", "folder", "is_asked", "paths", "wants"]
+__all__ = ["MARKERS", "Bystander", "by_path", "expression", "folder", "is_asked", "kinds", "paths", "topics", "wants"]
 
 MARKERS = {
     "gate": "gate(id): the test bears the gate of that id of the checklist",
@@ -30,6 +30,8 @@ MARKERS = {
 """Markers that exist in every run; those of kinds and topics are added when gates are asked for."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY = re.compile(r"(?:^|[\s{,-])([A-Za-z_]\w*):(?=\s|$)", re.MULTILINE)
+_TOPICS = re.compile(r"\btopics:\s*(\[[^\]]*\]|(?:\n?\s*-\s+[^\n]+)+|[\w.-]+)")
 
 
 def folder(config: pytest.Config) -> Path:
@@ -77,17 +79,35 @@ def _absolute(config: pytest.Config, argument: str) -> Path:
     return Path(config.invocation_params.dir, argument.split("::")[0]).resolve()
 
 
+def kinds() -> set[str]:
+    """The kinds of checks that come with the plugin; each is a marker."""
+    return {path.stem for path in (Path(__file__).parent.parent / "checks").glob("[a-z]*.py")}
+
+
+def topics(config: pytest.Config) -> set[str]:
+    """The topics that the gate files name, read without a parser; each is a marker."""
+    lists = (match[1] for text in _texts(config) for match in _TOPICS.finditer(text))
+    return {word for words in lists for word in _WORD.findall(words)}
+
+
+def _texts(config: pytest.Config) -> list[str]:
+    gates = folder(config)
+    files = (path for path in (gates.iterdir() if gates.is_dir() else ()) if path.suffix in {".yaml", ".yml"})
+    return [path.read_text("utf-8", "replace") for path in files if path.is_file()]
+
+
 def _names_gates(config: pytest.Config, text: str) -> bool:
+    """Whether the expression needs a marker that gates bear: what an unmarked test satisfies does not."""
+    from pytest_releasegate.checklist.conditions import parse
+
     words = set(_WORD.findall(text)) - {"and", "or", "not"}
-    if words & MARKERS.keys():
-        return True
-    kinds = {path.stem for path in (Path(__file__).parent.parent / "checks").glob("*.py")}
-    if words & kinds:
-        return True
-    texts = (
-        path.read_text("utf-8", "replace") for path in folder(config).iterdir() if path.suffix in {".yaml", ".yml"}
-    )
-    return any(words & set(_WORD.findall(text)) for text in texts)
+    keys = {key for text in _texts(config) for key in _KEY.findall(text)}  # kinds of other distributions too
+    if not words & (MARKERS.keys() | kinds() | topics(config) | keys):
+        return False
+    try:
+        return not parse(text).holds(lambda _name: False)
+    except ValueError:
+        return True  # said as a mistake when the run is set up
 
 
 class Bystander:

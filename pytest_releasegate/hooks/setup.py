@@ -31,7 +31,7 @@ def set_up(config: pytest.Config) -> None:
     except UsageProblem as wrong:
         raise pytest.UsageError(f"releasegate: nothing was executed\n{wrong}") from None
     config.stash[KEY] = session
-    for name in sorted(session.checklist.markers - asking.MARKERS.keys()):
+    for name in sorted(session.checklist.markers - asking.MARKERS.keys() - asking.kinds() - asking.topics(config)):
         config.addinivalue_line("markers", f"{name}: gates of that kind or topic")
     if session.identity.base_url:
         config.option.base_url = session.identity.base_url

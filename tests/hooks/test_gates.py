@@ -56,16 +56,30 @@ def test_a_word_is_not_enough_where_looking_is_possible(product):
     assert (said.code, said.has("looked at by `document`; a word is not enough")) == (4, True)
 
 
-@pytest.mark.parametrize("words", [(), ("-m", "not slow"), ("-m", "slow"), ("-k", "6.1.1"), (".",)])
+ORDINARY = ("not slow", "not smoke", "not before", "not high", "not document", "slow", "not (smoke or slow)")
+
+
+@pytest.mark.parametrize("words", [(), *(("-m", text) for text in ORDINARY), ("-k", "6.1.1"), (".",)])
 def test_gates_run_only_when_asked_for(product, words):
-    product.gates("predeploy", GOOD)
+    product.gates("predeploy", GOOD, "id: 6.1.9, title: No slow page, topics: [careful], document: NOTES.md")
     product.gates("deploy", PYTHON, head="step: after")
     product.write("smoke/test_login.py", PASSING)
     product.write("tests/test_unit.py", "def test_unit():\n    assert True\n")
+    product.write("pytest.ini", "[pytest]\naddopts = --strict-markers\nmarkers = slow\n")
     ran = product.pytest(*words)
     assert not (product.root / ".releasegate").exists()
     assert "6.1.1" not in ran.out.replace("-k 6.1.1", "")
     assert "test_login" not in ran.out
+    assert ran.code == (5 if words in {("-m", "slow"), ("-k", "6.1.1")} else 0), ran.out
+
+
+def test_kinds_and_topics_are_markers_in_every_run(product):
+    product.gates("predeploy", GOOD, "id: 6.1.9, title: B, topics: [careful, other], document: NOTES.md")
+    product.gates("deploy", "id: 7.1.1, title: C, document: NOTES.md", head="step: after\ntopics:\n  - later")
+    marks = "@pytest.mark.rls\n@pytest.mark.careful\n@pytest.mark.other\n@pytest.mark.later\n"
+    product.write("tests/test_unit.py", f"import pytest\n\n{marks}def test_unit():\n    assert True\n")
+    assert product.pytest("--strict-markers").code == 0
+    assert product.pytest("-m", "careful").has("scope ok: 1 of 2 gates")
 
 
 def test_by_path_is_a_rehearsal_that_leaves_no_trace(product):

@@ -34,7 +34,8 @@ class Recorder:
         self.reported: set[str] = set()
         self.others_failed = False
         self.failed: set[str] = set()
-        self.trouble: list[str] = []
+        self.unkept: dict[str, list[str]] = {}
+        self.said: list[str] = []
         self.view: ReleaseView | None = None
         self.verdict: Verdict | None = None
         self.ran: dict[str, float] = {}
@@ -48,6 +49,11 @@ class Recorder:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Keep the session, so that nobody can end it as a success behind our back."""
         self.pytest_session = session
+
+    @property
+    def trouble(self) -> list[str]:
+        """What kept the run from being recorded whole, one sentence for all gates that it befell."""
+        return [*(f"{_some(gates)}: {what}" for what, gates in self.unkept.items()), *self.said]
 
     def ensure(self) -> None:
         """At the very end: an exit code of 0 only where the verdict gives it."""
@@ -85,6 +91,8 @@ class Recorder:
             self.reported.add(report.nodeid)
         if gate and report.skipped:
             self.skipped.add(gate)
+        if lost := getattr(report, "releasegate_lost", ""):
+            self._unkept(gate, lost)
         text = getattr(report, "releasegate_result", "")
         if text:
             self.stored.add(report.nodeid)
@@ -144,7 +152,10 @@ class Recorder:
         try:
             session.store.add_result(session.release.id, session.run, result, session.bodies(result))
         except RecordError as wrong:
-            self.trouble.append(f"{result.gate}: not recorded: {wrong}")
+            self._unkept(result.gate, f"not recorded: {wrong}")
+
+    def _unkept(self, gate: str, what: str) -> None:
+        self.unkept.setdefault(what, []).append(gate)
 
     def _lost(self, node_id: str, message: str) -> None:
         planned = self.session.plan.by_id().get(self._gate_of(node_id))
@@ -187,11 +198,11 @@ class Recorder:
                 store.add_step_event(own.release.id, event)
             self.view = view(store, own.release, own.clock.now())
         except RecordError as wrong:
-            self.trouble.append(str(wrong))
+            self.said.append(str(wrong))
             self.verdict = Verdict(Decision.HOLD, (Reason(Decision.HOLD, f"the record cannot be read: {wrong}"),))
             return self.verdict
         scope = self._scope()
-        self.trouble += self._contradictions(self.view.standings)
+        self.said += self._contradictions(self.view.standings)
         self.verdict = self._with_trouble(decide(row for name, row in self.view.standings.items() if name in scope))
         return self.verdict
 
@@ -230,4 +241,9 @@ class Recorder:
             if not self.trouble:
                 own.discard_journal()
         except RecordError as wrong:
-            self.trouble.append(str(wrong))
+            self.said.append(str(wrong))
+
+
+def _some(gates: list[str], most: int = 5) -> str:
+    rest = f", … and {len(gates) - most} more" if len(gates) > most else ""
+    return ", ".join(gates[:most]) + rest

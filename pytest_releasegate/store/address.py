@@ -23,7 +23,10 @@ _SQLITE = {
     "SQLITE_NOTADB": ("the file is not a database", "name another file, or move this one away"),
     "SQLITE_CORRUPT": ("the database is damaged", "put back a copy, or start another record"),
     "SQLITE_BUSY": (f"another process kept it locked for more than {BUSY_SECONDS} s", _LATER),
-    "SQLITE_IOERR": ("the disk reports a failure", f"look at the machine's log; {_LATER}"),
+    "SQLITE_IOERR": (
+        "the disk is full or reports a failure",
+        f"free some space, or look at the machine's log; {_LATER}",
+    ),
 }
 _POSTGRESQL = {
     "25006": ("the server takes no writes (a replica, or read-only)", "name the primary server"),

@@ -93,6 +93,38 @@ def test_a_full_disk_is_hold_and_says_so(product):
     assert "Traceback" not in ran.out
 
 
+SMALL_DISK = """
+set -e
+mount -t tmpfs -o size=900k small "$1" && cp -r "$2"/. "$1" && cd "$1"
+"$3" -m pytest -m predeploy -k nothing >/dev/null || true
+free=$(df -k --output=avail . | tail -n 1)
+head -c $(( (free - $4) * 1024 )) /dev/zero >filler
+shift 4
+exec "$@"
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a small disk, on Linux")
+@pytest.mark.parametrize("words", [[], ["-n", "2"]])
+@pytest.mark.parametrize(("free", "code", "said"), [(150, 10, "not in the journal"), (4, 4, "the disk is full")])
+def test_a_disk_that_is_really_full_is_never_green(product, tmp_path, free, code, said, words):
+    product.gates("predeploy", GATE, *[f"id: g{n}, title: G, document: NOTES.md" for n in range(60)])
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    run = [sys.executable, "-m", "pytest", *QUICK, "-m", "predeploy", *words]
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", SMALL_DISK, "sh", str(disk), str(product.root), sys.executable, str(free), *run],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
+    assert "INTERNALERROR" not in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_control_c_keeps_what_was_seen(product):
     product.gates("predeploy", GATE, "id: slow, title: Slow, test: smoke/test_slow.py")
     product.write(

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Place", "arguments", "place", "say", "use_color", "width"]
 
 
+_CONFIG_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
+
+
 @dataclass(frozen=True)
 class Place:
     """The product that a command is about."""
@@ -83,6 +86,7 @@ def place(asked: argparse.Namespace, *, create: bool = False) -> Place:
         Asked(
             release=asked.release,
             environment=asked.env,
+            base_url=os.environ.get("PYTEST_BASE_URL") or str(settings.get("base_url", "")),
             ini_release=str(settings.get("releasegate_release", "")),
             ini_environment=str(settings.get("releasegate_env", "")),
             commit=getattr(asked, "commit", ""),
@@ -121,36 +125,39 @@ def _root(said: str) -> Path:
 
 
 def _config_file(root: Path) -> Path | None:
-    names = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
-    found = (root / name for name in names)
-    return next((path for path in found if path.is_file()), None)
+    """The file that pytest takes its ini values from: the first that speaks of pytest."""
+    return next((path for name in _CONFIG_FILES if (path := root / name).is_file() and _values(path) is not None), None)
 
 
 def _settings(root: Path) -> dict[str, Any]:
-    """The ini values of pytest that begin with `releasegate_`, where pytest would read them."""
+    """The ini values of pytest that matter here, where pytest would read them."""
     path = _config_file(root)
-    if path is None:
-        return {}
-    values = _toml(path) if path.suffix == ".toml" else _ini(path)
-    return {name: value for name, value in values.items() if name.startswith("releasegate_")}
+    values = (_values(path) if path else None) or {}
+    return {name: value for name, value in values.items() if name.startswith("releasegate_") or name == "base_url"}
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _values(path: Path) -> dict[str, Any] | None:
+    return _toml(path) if path.suffix == ".toml" else _ini(path)
+
+
+def _toml(path: Path) -> dict[str, Any] | None:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as wrong:
         raise UsageProblem(f"{path.name}: {wrong}") from None
     if path.name.endswith("pytest.toml"):
         return dict(tables.get("pytest", {}))
-    own = tables.get("tool", {}).get("pytest", {})
-    return {**own, **own.get("ini_options", {})}
+    own = tables.get("tool", {}).get("pytest")
+    return None if own is None else {**own, **own.get("ini_options", {})}
 
 
-def _ini(path: Path) -> dict[str, Any]:
+def _ini(path: Path) -> dict[str, Any] | None:
     parser = ConfigParser(interpolation=None)
     try:
         parser.read(path, encoding="utf-8")
     except Error as wrong:
         raise UsageProblem(f"{path.name}: {wrong}") from None
     section = "tool:pytest" if path.name == "setup.cfg" else "pytest"
-    return dict(parser[section]) if parser.has_section(section) else {}
+    if parser.has_section(section):
+        return dict(parser[section])
+    return {} if path.name.endswith("pytest.ini") else None

@@ -167,3 +167,19 @@ def test_every_command_has_help():
     text = build_parser().format_help()
     for name in ("attest", "check", "demo", "deployed", "fact", "open", "replan", "report", "show", "status", "verify"):
         assert name in text
+
+
+def test_the_commands_read_the_file_that_pytest_reads(product):
+    """A pyproject.toml that does not speak of pytest is passed over, as pytest does."""
+    product.gates("predeploy", GATE)
+    (product.root / "pytest.ini").unlink()
+    product.write("pyproject.toml", '[project]\nname = "ehr"\nversion = "0.1"\n')
+    product.write("tox.ini", "[pytest]\nreleasegate_release = 7.7\nreleasegate_record = other.db\nbase_url = demo\n")
+    assert product.pytest("-m", "predeploy").has("ehr 7.7/demo", "other.db")
+    said = product.releasegate("status")
+    assert (said.code, said.has("ehr 7.7/demo", "other.db", "phase predeploy: GO")) == (0, True), said.out
+
+
+def test_the_commands_know_the_environment_of_the_base_url(product):
+    product.gates("predeploy", GATE)
+    assert product.releasegate("open", PYTEST_BASE_URL="prod").has("ehr 1.4.0/prod")

@@ -190,6 +190,14 @@ class Context:
             raise CannotLook("the gate's time is used up", "raise its `timeout`")
         return min(left, at_most)
 
+    def require_permission(self, name: str, what: str = "this gate") -> None:
+        """Raise `CannotLook` where the environment does not allow it, such as `writes_through_app` or `probes`."""
+        if name not in self.environment.allow:
+            raise CannotLook(
+                f"{what} needs `{name}`, which the environment '{self.environment.name}' does not allow",
+                f"declare `allow: [{name}]` for it in environments.yaml",
+            )
+
     def attach(self, name: str, media_type: str, body: bytes) -> None:
         """Keep bytes as evidence, with known secrets struck out of text."""
         clean = self.secrets.scrub_bytes(body) if _is_text(media_type) else body

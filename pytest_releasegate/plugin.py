@@ -44,6 +44,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="stop when the record does not know the release",
     )
+    group.addoption(
+        "--verdict",
+        dest="releasegate_verdict",
+        choices=["scope", "phase"],
+        default="scope",
+        help="what the exit code follows: the gates asked for, or the worst of their phases",
+    )
     parser.addini("releasegate_gates", "the folder with the gate files", default="gates")
     parser.addini(
         "releasegate_paths", "folders with the tests that bear gates", type="args", default=["gates", "smoke", "load"]

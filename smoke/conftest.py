@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from pytest_releasegate.errors import CannotLook
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -127,10 +125,7 @@ class Practice:
 
     def makes_data(self, *places: tuple[str, str]) -> None:
         """Say, before the first write, where nothing may stay; raises `CannotLook` where gates may not write."""
-        environment = self.flow.context.environment
-        if "writes_through_app" not in environment.allow:
-            what = f"the environment '{environment.name}' does not allow gates to write through the application"
-            raise CannotLook(what, "declare `allow: [writes_through_app]` in environments.yaml")
+        self.flow.context.require_permission("writes_through_app", "a flow that makes data")
         if not self.places:
             self.flow.later(self._count_leftovers)
             self._sweep()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, StrictBool, StrictInt, model_validator
 
 from pytest_releasegate.check import counted, find
-from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, Threshold, format_duration
-from pytest_releasegate.sources.http import Answer, Query, RedirectLoop, TimedOut, ask, public_url
+from pytest_releasegate.sources.http import Answer, Query, RedirectLoop, TimedOut, Unreachable, ask, public_url
 from pytest_releasegate.sources.text import Expected, OneOrMore, cut, fill, known, occurs, shown
 from pytest_releasegate.sources.tls import authority_file
 
@@ -74,6 +74,10 @@ class Http(Parameters):
     """How long to go on asking until all is as expected."""
     max_size: Annotated[StrictInt, Field(ge=1)] = 1024 * 1024
     """The most bytes that the body may have."""
+    unreachable: Literal["error", "fails"] = "error"
+    """What no answer means: that nobody could look, or, with `fails`, that the service is down."""
+    control: str = ""
+    """Another URL: that nothing answers counts with `unreachable: fails` only while this one does."""
 
     @model_validator(mode="after")
     def _answerable(self) -> Http:
@@ -89,10 +93,11 @@ class Http(Parameters):
         limit = context.remaining(self._patience())
         try:
             answer = ask(query, clock=context.clock, limit=limit)
-        except TimedOut:
-            if self.within is None or limit < self.within.total_seconds():
+        except Unreachable as away:
+            finding = self._away(away, limit, context)
+            if finding is None:
                 raise
-            yield _time(self.within, f"no full answer within {limit:.3g}s", ok=False)
+            yield finding
             return
         except RedirectLoop as loop:
             yield find("redirects", expected="an answer at the end of them", actual=loop.what, ok=False)
@@ -101,9 +106,29 @@ class Http(Parameters):
         yield counted("answers", 1)
         yield from self._compare(answer, context)
 
+    def _away(self, away: Unreachable, limit: float, context: Context) -> Finding | None:
+        """What it says that no answer came, None where it says nothing."""
+        if isinstance(away, TimedOut) and self.within is not None and limit >= self.within.total_seconds():
+            return _time(self.within, f"no full answer within {limit:.3g}s", ok=False)
+        if self.unreachable == "error":
+            return None
+        seen = self._control(context)
+        return find("answer", expected="one", actual=f"{away.what}{seen[1]}", ok=seen[0])
+
+    def _control(self, context: Context) -> tuple[bool | Ok, str]:
+        """Whether it is the service that is away, and not the way to it."""
+        if not self.control:
+            return False, ""
+        control = replace(self._query(context), url=context.url(self.control), method="GET", headers={})
+        try:
+            ask(control, clock=context.clock, limit=context.remaining(_LONGEST))
+        except Unreachable as away:
+            return Ok.CANNOT_TELL, f"; nor does the control answer: {away.what}"
+        return False, f", while {public_url(control.url)} answers"
+
     def _query(self, context: Context) -> Query:
         if context.environment.protected and self.method not in _READING:
-            _need_permission(self.method, context)
+            context.require_permission("writes_through_app", self.method)
         path, mark, search = self.url.partition("?")
         return Query(
             url=context.url(path) + mark + context.resolve(search),
@@ -155,14 +180,6 @@ class Http(Parameters):
             yield _text(unwanted, answer, context, present=False)
         if self.body:
             yield from _json(self.body, answer, context)
-
-
-def _need_permission(method: str, context: Context) -> None:
-    if "writes_through_app" not in context.environment.allow:
-        raise CannotLook(
-            f"{method} may write, and environment '{context.environment.name}' is protected",
-            "ask by GET, or declare `allow: [writes_through_app]` for it in environments.yaml",
-        )
 
 
 def _time(within: timedelta, actual: str, *, ok: bool) -> Finding:

@@ -333,8 +333,8 @@ def _look_for_baseline(wanted: Baseline, context: Context) -> Iterator[Finding]:
 def _no_previous(name: str, first_run: str, instead: str) -> Finding:
     absolute = first_run == "absolute"
     actual = f"none in the record{f'; {instead}' if absolute else ''}"
-    ok = Ok.YES if absolute else Ok.CANNOT_TELL
-    return find(f"baseline load/{name}", expected="a run of a previous release", actual=actual, ok=ok)
+    name, expected = f"baseline load/{name}", "a run of a previous release"
+    return find(name, expected=expected, actual=actual, ok=Ok.CANNOT_TELL, observe=absolute)
 
 
 def _unlike(this: Kept, previous: Kept) -> Finding | None:

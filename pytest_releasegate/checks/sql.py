@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
@@ -54,6 +54,8 @@ class Sql(Parameters):
     """How many rows it must give, such as `0` or `>= 1`, instead of `expect`."""
     of: str = ""
     """A query that counts what was looked through, so that nothing wrong among nothing cannot pass."""
+    least: Annotated[StrictInt, Field(ge=1)] = 1
+    """How many there must be at least by `of`."""
     show_rows: bool = Field(default=False, strict=True)
     """Show the first column of the first five rows: only where it holds no personal data."""
     timeout: Duration = timedelta(seconds=60)
@@ -88,7 +90,7 @@ class Sql(Parameters):
         finding = self._compare(rows)
         context.attach("query.txt", "text/plain", f"{self.query}\n\n{finding}\n".encode())
         yield finding
-        yield counted("queries", 1) if total is None else counted("rows", _total(total))
+        yield counted("queries", 1) if total is None else counted("rows", _total(total), self.least)
 
     def _compare(self, rows: list[tuple[Any, ...]]) -> Finding:
         if self.rows is not None:

@@ -46,6 +46,8 @@ def _probe(request: pytest.FixtureRequest) -> Probe:
     if session is None:
         pytest.fail("gates were not asked for in this run", pytrace=False)
     item = request.node
+    if item.get_closest_marker("gate") is None:
+        pytest.fail("the test bears no gate: what it finds would be lost; @pytest.mark.gate(ID)", pytrace=False)
     if PROBE not in item.stash:
         item.stash[PROBE] = Probe(session.context(), session.clock.now())
     probe: Probe = item.stash[PROBE]

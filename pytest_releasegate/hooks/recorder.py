@@ -28,8 +28,9 @@ _PYTEST_OWN = {ExitCode.INTERRUPTED, ExitCode.INTERNAL_ERROR, ExitCode.USAGE}
 class Recorder:
     """Writes results into the record, compares what was to run with what reported, and ends with the verdict."""
 
-    def __init__(self, session: GateSession) -> None:
+    def __init__(self, session: GateSession, *, by_phase: bool = False) -> None:
         self.session = session
+        self.by_phase = by_phase
         self.wanted: dict[str, str] = {}
         self.reported: set[str] = set()
         self.others_failed = False
@@ -44,6 +45,7 @@ class Recorder:
         self.skipped: set[str] = set()
         self.pytest_session: pytest.Session | None = None
         self.looked = False
+        self.code = ExitCode.HOLD
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -60,9 +62,8 @@ class Recorder:
         session = self.pytest_session
         if session is None or not self.session.recorded or int(session.exitstatus) != ExitCode.GO:
             return
-        expected = self.verdict.exit_code if self.verdict else ExitCode.HOLD
-        if self.others_failed or expected is not ExitCode.GO:
-            session.exitstatus = ExitCode.NO_GO if self.others_failed else expected
+        if self.others_failed or self.code is not ExitCode.GO:
+            session.exitstatus = ExitCode.NO_GO if self.others_failed else self.code
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note what is going to run, without xdist."""
@@ -182,9 +183,16 @@ class Recorder:
                 self._lost(node_id, "collected, and never reported: the test was lost")
         verdict = self._judge()
         if status not in _PYTEST_OWN:
-            code = verdict.exit_code
-            session.exitstatus = ExitCode.NO_GO if self.others_failed else code
+            self.code = self._exit_code(verdict)
+            session.exitstatus = ExitCode.NO_GO if self.others_failed else self.code
         self._end(verdict, int(session.exitstatus))
+
+    def _exit_code(self, verdict: Verdict) -> ExitCode:
+        """The scope's, or with `--verdict phase` that of the worst phase that the scope touches."""
+        words = [verdict]
+        if self.view and self.by_phase:
+            words += [self.view.phases[phase] for phase in {row.gate.phase for row in verdict.standings}]
+        return max(words, key=lambda word: word.decision.rank).exit_code
 
     def _judge(self) -> Verdict:
         own, store = self.session, self.session.store

@@ -50,7 +50,7 @@ def set_up(config: pytest.Config) -> None:
 
         register(browser, "releasegate-browser")
     if not hasattr(config, "workerinput"):
-        recorder = Recorder(session)
+        recorder = Recorder(session, by_phase=config.getoption("releasegate_verdict") == "phase")
         register(recorder, "releasegate-recorder")
         register(Terminal(session, recorder), "releasegate-terminal")
         config.add_cleanup(recorder.ensure)

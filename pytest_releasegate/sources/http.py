@@ -27,7 +27,11 @@ _SLACK = 0.25
 _SEE_OTHER = (301, 302, 303)
 
 
-class TimedOut(CannotLook):
+class Unreachable(CannotLook):
+    """The server refused the connection, broke it off, or gave no answer."""
+
+
+class TimedOut(Unreachable):
     """The server was reached and had not answered in full when the time was up."""
 
 
@@ -213,7 +217,7 @@ def _explained(error: Exception, query: Query, limit: float) -> Exception:
 
     url = public_url(query.url)
     if isinstance(error, exceptions.ConnectTimeout):
-        return CannotLook(f"{url}: no connection within {limit:.3g} s", "is the host right, and the network open?")
+        return Unreachable(f"{url}: no connection within {limit:.3g} s", "is the host right, and the network open?")
     if isinstance(error, exceptions.Timeout) or "ReadTimeoutError" in _names(error):
         return _timed_out(query, limit)
     if isinstance(error, exceptions.SSLError):
@@ -225,8 +229,14 @@ def _explained(error: Exception, query: Query, limit: float) -> Exception:
     if isinstance(error, (exceptions.ChunkedEncodingError, exceptions.ContentDecodingError)):
         return CannotLook(f"{url}: the answer broke off or is garbled: {_reason(error)}")
     if isinstance(error, (exceptions.RequestException, OSError)):
-        return CannotLook(f"{url}: cannot connect: {_reason(error)}", "is the service up, and the URL right?")
+        away = Unreachable if _is_away(error) else CannotLook
+        return away(f"{url}: cannot connect: {_reason(error)}", "is the service up, and the URL right?")
     return error
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether a connection was refused or broken off; a name that is not known is no proof of that."""
+    return any(isinstance(part, ConnectionError) for part in _chain(error))
 
 
 def _chain(error: BaseException) -> list[BaseException]:

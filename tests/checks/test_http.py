@@ -351,6 +351,26 @@ def test_what_cannot_be_reached_is_an_error(closed: str, url: str, message: str)
     assert "something" not in result.message
 
 
+def test_a_service_that_is_down_fails_where_that_is_the_question(site: Site, closed: str) -> None:
+    site.pages["/control"] = Page()
+    down = look(Http(url=f"http://{closed}/", unreachable="fails"))
+    assert (down.status, said(down)) == (
+        Status.FAILED,
+        [f"answer: expected one, got http://{closed}/: cannot connect: Connection refused"],
+    )
+    alone = look(Http(url=f"http://{closed}/", unreachable="fails", control="/control"), site.environment())
+    assert (alone.status, said(alone)[0].endswith(f"while {site.url}/control answers")) == (Status.FAILED, True)
+
+
+def test_it_cannot_be_told_down_while_the_control_is_away_too(closed: str) -> None:
+    both = look(Http(url=f"http://{closed}/", unreachable="fails", control=f"http://{closed}/control"))
+    assert (both.status, "nor does the control answer" in said(both)[0]) == (Status.INCONCLUSIVE, True)
+
+
+def test_a_name_that_is_not_known_proves_no_outage() -> None:
+    assert look(Http(url="http://no-such-host.invalid/", unreachable="fails")).status is Status.ERROR
+
+
 def test_unset_references_and_missing_base_url_are_errors(site: Site) -> None:
     result = look(Http(url="/", headers={"X-Key": "${env:KEY}"}), site.environment(), variables={})
     assert (result.status, "KEY is not set" in result.message) == (Status.ERROR, True)
@@ -384,7 +404,7 @@ def test_protected_environments_are_not_written_to_unasked(site: Site) -> None:
     check = Http(url="/jobs", method="POST", status=201)
     refused = look(check, site.environment(protected=True))
     assert (refused.status, site.seen) == (Status.ERROR, [])
-    assert "POST may write, and environment 'staging' is protected" in refused.message
+    assert "POST needs `writes_through_app`, which the environment 'staging' does not allow" in refused.message
     assert (
         look(check, site.environment(protected=True, allow=frozenset({"writes_through_app"}))).status is Status.PASSED
     )

@@ -348,3 +348,20 @@ def test_a_gate_on_hold_does_not_hide_an_ordinary_failing_test(product):
     product.gates("predeploy", AWAY)
     product.write("smoke/test_unit.py", "import pytest\n\n@pytest.mark.predeploy\ndef test_unit():\n    assert False\n")
     assert product.pytest("-m", "predeploy").code == 1
+
+
+def test_the_exit_code_follows_the_phase_where_asked(product):
+    product.gates("predeploy", "id: 1.1.1, title: Nobody looks here, document: NOTES.md")
+    product.gates("deploy", GOOD, head="step: after")
+    scope = product.pytest("-m", "deploy")
+    assert (scope.code, scope.has("scope ok: 1 of 1 gate", "phase deploy: HOLD")) == (0, True), scope.out
+    assert product.pytest("-m", "deploy", "--verdict", "phase").code == 10
+    assert product.pytest("-m", "predeploy").code == 0
+    assert product.pytest("-m", "deploy", "--verdict", "phase").code == 0
+
+
+def test_findings_of_a_test_without_a_gate_are_refused(product):
+    product.gates("predeploy", GOOD)
+    product.write("smoke/test_x.py", "def test_x(finding):\n    finding('a', expected=1, actual=2, ok=False)\n")
+    ran = product.pytest("smoke/test_x.py")
+    assert (ran.code != 0, ran.has("bears no gate")) == (True, True), ran.out

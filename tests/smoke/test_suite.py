@@ -97,5 +97,5 @@ def test_an_environment_that_does_not_allow_writing_is_not_written_to(ehr: Ehr) 
     ehr.scratch.run("-m", "smoke", "-k", "create_clinical_note")
     result = ehr.scratch.results()["SMOKE.3"]
     assert result.status == "error"
-    assert "does not allow gates to write" in result.message
+    assert "needs `writes_through_app`" in result.message
     assert ehr.made() == 0

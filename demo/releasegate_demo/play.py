@@ -125,7 +125,7 @@ def _end(stage: Stage) -> int:
     stage.call("releasegate", "status")
     stage.call("releasegate", "report")
     stage.call("releasegate", "verify")
-    code = _worst(stage, "predeploy", "compliance", "deploy", "postdeploy")
+    code = _worst(stage, "predeploy", "compliance", "deploy", "postdeploy", "review")
     kept = stage.folder / ".releasegate"
     stage.say(f"The verdict: {_WORDS.get(code, 'none')}")
     sys.stdout.write(f"record: {kept / 'record.db'}\nreport: {kept / 'report.html'}\n")

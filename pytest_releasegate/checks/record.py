@@ -15,6 +15,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters, parse_duration
+from pytest_releasegate.sources.git import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,54 +50,73 @@ class Record(Parameters):
     column: Name
     """The column to look at, such as `review_status`."""
     is_: StrictBool | StrictStr = Field(default="present", alias="is")
-    """What it must hold: a text, `true` or `false`, `present`, `deployed_at + 72h`, `release.git_commit` or
-    `release.git_branch`."""
+    """What it must hold: a text, `true` or `false`, `present`, `deployed_at + 72h`, `release.git_commit`,
+    `release.git_branch`, or `git.commit`: what git says of the version's tag (`v1.4.0` or `1.4.0`)."""
+    also: dict[Name, StrictBool | StrictStr] = Field(default_factory=dict)
+    """Further columns, each with what it must hold, in the same words."""
     table: Name = "releases"
     """The table of the record, such as `releases` or `audit_logs`."""
 
     def look(self, context: Context) -> Iterator[Finding]:
-        """Yield the number of rows and what the column holds; raise `CannotLook` where the record cannot be read."""
-        expected = self._expected(context.release)
+        """Yield the number of rows and what the columns hold; raise `CannotLook` where the record cannot be read."""
+        wanted = {column: _expected(is_, context) for column, is_ in self._columns().items()}
         url = context.resolve(context.environment.values.get("record_url", ""))
         if not url:
             raise CannotLook("the record's URL is not known here", "run the gate within a run that is recorded")
         if not url.startswith("sqlite:"):
             context.secrets.add(url, "record_url")
-        values = _read(url, self, context.release, context.remaining(30.0))
-        name = f"{self.table}.{self.column}"
-        if not values:
+        found = {column: _read(url, self.table, column, context.release, context.remaining(30.0)) for column in wanted}
+        if not found[self.column]:
             held = f"no row of {context.release.name}"
             yield find(
                 f"{self.table} in the record", expected=f"a row of {context.release.name}", actual=held, ok=False
             )
             return
-        yield counted(f"rows of {self.table}", len(values))
-        table = "".join(f"{_shown(value)}\n" for value in values)
-        context.attach(f"{name}.txt", "text/plain", table.encode("utf-8", "backslashreplace")[:_EVIDENCE])
-        yield _compare(name, expected, values, self._source())
+        yield counted(f"rows of {self.table}", len(found[self.column]))
+        for column, is_ in self._columns().items():
+            name, values = f"{self.table}.{column}", found[column]
+            table = "".join(f"{_shown(value)}\n" for value in values)
+            context.attach(f"{name}.txt", "text/plain", table.encode("utf-8", "backslashreplace")[:_EVIDENCE])
+            yield _compare(name, wanted[column], values, _source(is_))
 
-    def _source(self) -> str:
-        return str(self.is_) if isinstance(self.is_, str) and self._is_word() else ""
+    def _columns(self) -> dict[str, bool | str]:
+        return {self.column: self.is_, **self.also}
 
-    def _is_word(self) -> bool:
-        text = str(self.is_)
-        return text.startswith("release.") or _AFTER.fullmatch(text) is not None
 
-    def _expected(self, release: Release) -> Any:
-        if isinstance(self.is_, bool):
-            return self.is_
-        if self.is_ in {"release.git_commit", "release.git_branch"}:
-            return getattr(release, self.is_.removeprefix("release."))
-        match = _AFTER.fullmatch(self.is_)
-        if match is None:
-            return self.is_
-        if release.deployed_at is None:
-            raise CannotLook(
-                f"release {release.name} has no deployed_at yet",
-                f"say when: releasegate deployed --release {release.version} --env {release.environment}",
-            )
-        deployed = release.deployed_at.astimezone(UTC)
-        return deployed + parse_duration(match[1]) if match[1] else deployed
+def _source(is_: bool | str) -> str:
+    """Where the expected value comes from; empty where it is the text itself."""
+    text = str(is_)
+    return text if text.startswith(("release.", "git.")) or _AFTER.fullmatch(text) else ""
+
+
+def _expected(is_: bool | str, context: Context) -> Any:
+    if isinstance(is_, bool):
+        return is_
+    release = context.release
+    if is_ in {"release.git_commit", "release.git_branch"}:
+        return getattr(release, is_.removeprefix("release."))
+    if is_ == "git.commit":
+        return _tagged(context)
+    match = _AFTER.fullmatch(is_)
+    if match is None:
+        return is_
+    if release.deployed_at is None:
+        raise CannotLook(
+            f"release {release.name} has no deployed_at yet",
+            f"say when: releasegate deployed --release {release.version} --env {release.environment}",
+        )
+    deployed = release.deployed_at.astimezone(UTC)
+    return deployed + parse_duration(match[1]) if match[1] else deployed
+
+
+def _tagged(context: Context) -> str:
+    """The commit under the version's tag: the row that is compared with it has no part in that."""
+    repository, version = Repository(context.root, context.remaining), context.release.version
+    tags = filter(None, (repository.tag(name) for name in (f"v{version}", version)))
+    tag = next(tags, None)
+    if tag is None:
+        raise CannotLook(f"git has no tag v{version} or {version}", f"git fetch --tags, or git tag -a v{version}")
+    return tag.commit
 
 
 def _compare(name: str, expected: Any, values: Sequence[Any], source: str) -> Finding:
@@ -140,32 +160,30 @@ def _shown(value: Any) -> str:
     return str(value) if value != "" else "an empty text"
 
 
-def _read(url: str, check: Record, release: Release, seconds: float) -> list[Any]:
-    where = _ROW if check.table == "releases" else _OF_RELEASE
+def _read(url: str, table: str, column: str, release: Release, seconds: float) -> list[Any]:
+    where = _ROW if table == "releases" else _OF_RELEASE
     key = (release.product, release.version, release.environment, release.attempt)
     if url.startswith("sqlite:///"):
-        return _sqlite(url.removeprefix("sqlite:///"), check, where, key, seconds)
-    return _postgresql(url, check, where, key, seconds)
+        return _sqlite(url.removeprefix("sqlite:///"), table, column, where.format("?", "releases"), key, seconds)
+    return _postgresql(url, table, column, where.format("%s", "releasegate.releases"), key, seconds)
 
 
-def _sqlite(path: str, check: Record, where: str, key: tuple[object, ...], seconds: float) -> list[Any]:
+def _sqlite(path: str, table: str, column: str, where: str, key: tuple[object, ...], seconds: float) -> list[Any]:
     try:
         with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=seconds)) as connection:
-            known = [row[1] for row in connection.execute(f"PRAGMA table_info({check.table})")]
-            _must_know(check, known)
-            condition = where.format("?", "releases")
-            query = f"SELECT {check.column} FROM {check.table} WHERE {condition} ORDER BY id DESC LIMIT {_MOST}"  # noqa: S608
+            known = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            _must_know(table, column, known)
+            query = f"SELECT {column} FROM {table} WHERE {where} ORDER BY id DESC LIMIT {_MOST}"  # noqa: S608
             return [row[0] for row in connection.execute(query, key)][::-1]
     except sqlite3.Error as error:
         raise CannotLook(f"the record {path} cannot be read: {error}", "see `releasegate verify`") from error
 
 
-def _postgresql(url: str, check: Record, where: str, key: tuple[object, ...], seconds: float) -> list[Any]:
+def _postgresql(url: str, table: str, column: str, where: str, key: tuple[object, ...], seconds: float) -> list[Any]:
     import psycopg
 
     dsn = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
-    condition = where.format("%s", "releasegate.releases")
-    query = f"SELECT {check.column} FROM releasegate.{check.table} WHERE {condition} ORDER BY id DESC LIMIT {_MOST}"  # noqa: S608
+    query = f"SELECT {column} FROM releasegate.{table} WHERE {where} ORDER BY id DESC LIMIT {_MOST}"  # noqa: S608
     columns = (
         "SELECT column_name FROM information_schema.columns WHERE table_schema = 'releasegate' AND table_name = %s"
     )
@@ -173,21 +191,17 @@ def _postgresql(url: str, check: Record, where: str, key: tuple[object, ...], se
         with psycopg.connect(dsn, connect_timeout=max(2, int(seconds)), prepare_threshold=None) as connection:
             connection.read_only = True
             connection.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(seconds * 1000))])
-            _must_know(check, [row[0] for row in connection.execute(columns, [check.table])])
+            _must_know(table, column, [row[0] for row in connection.execute(columns, [table])])
             return [row[0] for row in connection.execute(query.encode(), key)][::-1]
     except psycopg.Error as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CannotLook(f"the record cannot be read: {first}", "see that the server of the record runs") from None
 
 
-def _must_know(check: Record, known: list[str]) -> None:
+def _must_know(table: str, column: str, known: list[str]) -> None:
     if not known:
-        raise CannotLook(
-            f"the record has no table '{check.table}'", "known: releases, audit_logs, runs, gate_results, ..."
-        )
-    if check.table != "releases" and "release_id" not in known:
-        raise CannotLook(f"the rows of the record's table '{check.table}' name no release", "look at another table")
-    if check.column not in known:
-        raise CannotLook(
-            f"the record's table '{check.table}' has no column '{check.column}'", nearest(check.column, known)
-        )
+        raise CannotLook(f"the record has no table '{table}'", "known: releases, audit_logs, runs, gate_results, ...")
+    if table != "releases" and "release_id" not in known:
+        raise CannotLook(f"the rows of the record's table '{table}' name no release", "look at another table")
+    if column not in known:
+        raise CannotLook(f"the record's table '{table}' has no column '{column}'", nearest(column, known))

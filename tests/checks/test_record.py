@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -256,3 +257,27 @@ def test_other_spans_after_deployment(url: str, release: Release) -> None:
     at = (DEPLOYED + timedelta(minutes=15)).isoformat()
     change(url, f"review_scheduled_at = '{at}'")
     assert looked(url, release, column="review_scheduled_at", **{"is": "deployed_at + 15m"}).status is Status.PASSED
+
+
+def test_the_commit_is_compared_with_what_git_says_of_the_tag(url: str, release: Release, tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org", *words]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    def seen() -> Look:
+        check = Record.model_validate({"column": "git_commit", "is": "git.commit", "also": {"git_branch": "present"}})
+        environment = Environment(name="prod", values={"record_url": url})
+        return look(check, environment, release=release, root=tmp_path)
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "one")
+    assert (seen().status, "git has no tag v1.4.0" in seen().message) == (Status.ERROR, True)
+    git("tag", "-a", "v1.4.0", "-m", "release")
+    commit = git("rev-parse", "HEAD")
+    wrong = seen()
+    assert wrong.status is Status.FAILED
+    assert f"expected {commit} (git.commit), got c0ffee" in str(wrong.findings[1])
+    change(url, f"git_commit = '{commit}'")
+    assert seen().status is Status.PASSED
+    change(url, "git_branch = ''")
+    assert str(seen().findings[2]) == "releases.git_branch: expected present, got an empty text"

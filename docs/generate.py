@@ -7,8 +7,9 @@ import inspect
 import os
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 os.environ["COLUMNS"] = "100"
 FOLDER = Path(__file__).parent
@@ -40,6 +41,7 @@ def checks() -> str:
         model = load_kind(kind)
         if model.__module__.startswith("pytest_releasegate."):
             parts.append(f"## `{kind}`\n\n{inspect.cleandoc(model.__doc__ or '')}\n\n{_table(model)}")
+            parts += [f"### `{kind}`: keys of {name}\n\n{_table(inner)}" for name, inner in _inner(model).items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,14 +65,40 @@ def gate_files() -> str:
 
 def commands() -> str:
     """Every subcommand with its options, and the plugin's options of pytest."""
+    from pytest_releasegate import plugin
     from pytest_releasegate.cli import build_parser
 
     parser = build_parser()
     parts = [_head("Commands", "`releasegate COMMAND`; `--help` says the same.")]
     choices = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
     for name, sub in choices.items():
-        parts.append(f"## `releasegate {name}`\n\n{(sub.description or '').capitalize()}.\n\n{_options(sub)}")
+        parts.append(f"## `releasegate {name}`\n\n{_sentence(sub.description or '')}\n\n{_options(sub)}")
+    options = _PluginOptions()
+    plugin.pytest_addoption(options)  # type: ignore[arg-type]
+    rows = "\n".join(f"| `{words}` | {_sentence(text)} |" for words, text in options.rows)
+    parts.append(f"## `pytest`\n\nOptions and ini values of the plugin.\n\n| word | meaning |\n|---|---|\n{rows}")
     return "\n\n".join(parts) + "\n"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+class _PluginOptions:
+    """Takes the place of pytest's parser and notes what it is given."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str]] = []
+
+    def getgroup(self, *_words: str) -> _PluginOptions:
+        return self
+
+    def addoption(self, name: str, **rest: Any) -> None:
+        value = rest.get("metavar") or " \\| ".join(rest.get("choices", ()))
+        self.rows.append((f"{name} {value}".strip(), rest["help"]))
+
+    def addini(self, name: str, text: str, **_rest: Any) -> None:
+        self.rows.append((f"{name} =", text))
 
 
 def _options(parser: argparse.ArgumentParser) -> str:
@@ -106,14 +134,35 @@ def _table(model: Any) -> str:
     properties = model.model_json_schema(by_alias=True)["properties"]
     for name, field in model.model_fields.items():
         key = field.alias or name
-        default = "required" if field.is_required() else f"`{_default(properties[key])}`"
+        default = "required" if field.is_required() else f"`{_default(field.default, properties[key])}`"
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
         rows.append(f"| `{key}` | {_type(properties[key])} | {default} | {meaning} |")
     return "\n".join(rows)
 
 
-def _default(shown: dict[str, Any]) -> str:
-    value = shown.get("default", "")
+def _inner(model: Any) -> dict[str, Any]:
+    """The models that the fields of a model hold, at any depth, by the titles that its table gives them."""
+    from pydantic import BaseModel
+
+    found: dict[str, Any] = {}
+    todo = [field.annotation for field in model.model_fields.values()]
+    for annotation in todo:
+        if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+            fields = annotation.model_fields
+            if fields and annotation.__name__ not in found and all(field.description for field in fields.values()):
+                found[annotation.__name__] = annotation
+                todo += [field.annotation for field in fields.values()]
+        else:
+            todo += get_args(annotation)
+    return found
+
+
+def _default(raw: Any, shown: dict[str, Any]) -> str:
+    from pytest_releasegate.params import format_duration
+
+    if isinstance(raw, timedelta):
+        return format_duration(raw)
+    value = str(raw) if isinstance(shown.get("default"), dict) and shown["default"] else shown.get("default", "")
     if isinstance(value, bool):
         return str(value).lower()
     return "none" if value is None else str(value) if value or value == 0 else "empty"

@@ -17,10 +17,12 @@ from pytest_releasegate.checklist.plan import freeze
 from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import UsageProblem
 from pytest_releasegate.lifecycle.identify import Asked, Identity, identify
+from pytest_releasegate.lifecycle.opening import person
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from datetime import datetime
 
     from pytest_releasegate.model import Plan, Release
     from pytest_releasegate.store import Store
@@ -63,6 +65,18 @@ class Place:
             what = f"{self.store.shown_url} does not know {identity.version}/{identity.environment.name}"
             raise UsageProblem(what, f"it knows: {known}" if known else "releasegate open VERSION")
         return found
+
+    def note(self, release: Release, at: datetime, action: str, what: str) -> None:
+        """Leave a line in the record's own audit log: who has done what to the release."""
+        self.store.add_audit(
+            at=at,
+            release_id=release.id,
+            user_id=person(self.root),
+            action_type=action,
+            resource_type="release",
+            action_description=what,
+            severity="critical",
+        )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -37,7 +37,10 @@ def run(asked: argparse.Namespace) -> ExitCode:
         raise UsageProblem(
             f"{at:%Y-%m-%d %H:%M} UTC is before the release was opened ({release.opened_at:%Y-%m-%d %H:%M})"
         )
+    known = release.deployed_at is not None
     release = here.store.set_deployed(release.id, at, person(here.root))
+    if not known:
+        here.note(release, now, "deployed", f"deployed at {at.isoformat()}")
     say(f"{release.product} {release.name}: deployed {at:%Y-%m-%d %H:%M:%S} UTC")
     say(f"review due {at + timedelta(hours=72):%Y-%m-%d %H:%M:%S} UTC")
     return ExitCode.GO

@@ -27,7 +27,9 @@ def run(asked: argparse.Namespace) -> ExitCode:
     facts = parse_facts(asked.facts)
     here = place(asked)
     release = here.release()
-    release = here.store.set_facts(release.id, {**release.facts, **facts}, person(here.root), asked.clock.now())
+    now = asked.clock.now()
+    release = here.store.set_facts(release.id, {**release.facts, **facts}, person(here.root), now)
+    here.note(release, now, "facts_declared", " ".join(asked.facts))
     known = ", ".join(f"{name}={str(value).lower()}" for name, value in sorted(release.facts.items()))
     say(f"{release.product} {release.name}: {known}")
     return ExitCode.GO

@@ -35,5 +35,6 @@ def run(asked: argparse.Namespace) -> ExitCode:
         raise UsageProblem(f"step {asked.step} of {release.name} is not closed", "pytest -m " + phase)
     event = StepEvent(phase=phase, step=step, event="reopened", at=asked.clock.now(), reason=asked.reason)
     here.store.add_step_event(release.id, event)
+    here.note(release, event.at, "step_reopened", f"{asked.step}: {asked.reason}")
     say(f"{release.name}: step {asked.step} is open again")
     return ExitCode.GO

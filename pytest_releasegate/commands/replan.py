@@ -30,6 +30,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
     if not changes:
         say("nothing has changed")
         return ExitCode.GO
-    here.store.replan(release.id, plan, at=asked.clock.now(), person=person(here.root), reason=asked.reason)
+    now = asked.clock.now()
+    here.store.replan(release.id, plan, at=now, person=person(here.root), reason=asked.reason)
+    here.note(release, now, "plan_change", asked.reason)
     say(*changes, f"{release.name}: plan frozen anew, {len(plan.gates)} gates, digest {plan.digest[:12]}")
     return ExitCode.GO

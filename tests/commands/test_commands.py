@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -183,3 +185,21 @@ def test_the_commands_read_the_file_that_pytest_reads(product):
 def test_the_commands_know_the_environment_of_the_base_url(product):
     product.gates("predeploy", GATE)
     assert product.releasegate("open", PYTEST_BASE_URL="prod").has("ehr 1.4.0/prod")
+
+
+def test_who_changed_a_release_is_in_the_audit_log_of_the_record(call, product):
+    call("open", "1.4.0")
+    call("fact", "maintenance=false")
+    product.gates("predeploy", GATE)
+    call("replan", "--reason", "access is reviewed elsewhere")
+    for _ in range(2):
+        call("deployed", at=NOW + timedelta(minutes=1))
+    with closing(sqlite3.connect(product.root / ".releasegate" / "record.db")) as record:
+        rows = record.execute("select action_type, action_description, user_id from audit_logs order by id").fetchall()
+    assert [row[:2] for row in rows] == [
+        ("facts_declared", "maintenance=false"),
+        ("plan_change", "access is reviewed elsewhere"),
+        ("deployed", "deployed at 2026-03-01T02:01:00+00:00"),
+    ]
+    assert all(row[2] for row in rows)
+    assert call("verify")[0] == 0

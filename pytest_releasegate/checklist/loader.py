@@ -154,6 +154,7 @@ class _Reader:
             return None
 
     def unique(self, name: Any, place: Place) -> None:
+        name = " ".join(name.split()) if isinstance(name, str) else name  # ids are stripped when they are read
         if isinstance(name, str) and name in self.ids:
             self.problem(place, f"gate id '{name}' is given twice", f"first at {self.ids[name]}")
         elif isinstance(name, str):

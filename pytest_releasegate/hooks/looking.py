@@ -11,6 +11,7 @@ import pytest
 from pytest_releasegate.check import find, judge
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.execution import look
+from pytest_releasegate.hooks.body import Body
 from pytest_releasegate.model import Result, Status
 from pytest_releasegate.verdict import NEEDS_DEPLOYMENT, prior, stand
 
@@ -151,6 +152,7 @@ class Probe:
         self.message = ""
         self.seconds = 0.0
         self.called = False
+        self.body = Body()
 
     def see(self, when: str, report: pytest.TestReport, error: BaseException | None) -> None:
         """Take in one of the three reports of the test."""
@@ -173,6 +175,8 @@ class Probe:
             self.status, self.message = Status.ERROR, str(error)
         elif outcome == "failed" or error is not None:
             self.findings.append(find("the test", expected="passes", actual=_first_line(report, error), ok=False))
+        elif wrong := self.body.wrong():
+            self.findings.append(find("the test", expected="passes", actual=wrong, ok=False))
         else:
             self.findings.append(find("the test", expected="passes", actual="passes", ok=True))
 
@@ -204,6 +208,13 @@ class Looker:
         unmet = _unmet(self.session, gate)
         if unmet:
             pytest.fail(unmet, pytrace=False)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Watch the function of a Python gate itself: a report can be made to say anything."""
+        probe = item.stash.get(PROBE, None)
+        if probe:
+            probe.body.watch(item)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -249,7 +260,7 @@ class Looker:
             message=self.session.secrets.scrub(probe.message),
             findings=tuple(_clean(finding, self.session) for finding in probe.findings),
             evidence=tuple(evidence for evidence, _ in attached),
-            kept=dict(probe.context.kept),
+            kept=self.session.secrets.scrub_value(dict(probe.context.kept)),
             seconds=probe.seconds,
             code=_blob(item),
         )
@@ -286,7 +297,10 @@ def _clean(finding: Finding, session: GateSession) -> Finding:
 
 def _scrub(report: pytest.TestReport, session: GateSession) -> None:
     """Strike secrets out of what pytest prints of a failure."""
-    if report.longrepr is not None and not isinstance(report.longrepr, tuple):
+    if isinstance(report.longrepr, tuple):
+        file, line, reason = report.longrepr
+        report.longrepr = (file, line, session.secrets.scrub(str(reason)))
+    elif report.longrepr is not None:
         text = str(report.longrepr)
         clean = session.secrets.scrub(text)
         if clean != text:

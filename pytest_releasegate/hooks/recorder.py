@@ -181,6 +181,8 @@ class Recorder:
         for node_id in sorted(self.wanted.keys() - self.reported):
             if status not in _PYTEST_OWN and not session.shouldfail and not session.shouldstop:
                 self._lost(node_id, "collected, and never reported: the test was lost")
+        if (session.shouldfail or session.shouldstop) and (left := self.wanted.keys() - self.reported):
+            self.said.append(f"the run was stopped before {len(left)} of its gates were looked at")
         verdict = self._judge()
         if status not in _PYTEST_OWN:
             self.code = self._exit_code(verdict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,7 +63,9 @@ def set_up(config: pytest.Config) -> None:
 
 
 def _refuse(config: pytest.Config) -> None:
-    """An expression that cannot be read, and ways of distributing tests that repeat or lose gates after a crash."""
+    """What cannot be read, what repeats or loses gates after a crash, and a Python that passes over assertions."""
+    if sys.flags.optimize:
+        raise UsageProblem("this Python leaves out `assert` (-O, PYTHONOPTIMIZE): no test could fail", "run without")
     try:
         if asking.expression(config):
             parse(asking.expression(config))

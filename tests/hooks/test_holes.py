@@ -156,3 +156,100 @@ def test_a_rehearsal_with_a_gate_that_was_skipped_is_on_hold(product):
 def test_the_recorder_cannot_be_switched_off(product):
     product.gates("predeploy", GOOD)
     assert product.pytest("-m", "predeploy", "-p", "no:releasegate-recorder").code == 4
+
+
+BODIES = {
+    "a returned value": "@pytest.mark.gate('1.1')\ndef test_a():\n    return False\n",
+    "a coroutine in a test case": (
+        "import unittest\n\nclass T(unittest.TestCase):\n    @pytest.mark.gate('1.1')\n"
+        "    async def test_a(self):\n        assert False\n"
+    ),
+    "a generator in a test case": (
+        "import unittest\n\nclass T(unittest.TestCase):\n    @pytest.mark.gate('1.1')\n"
+        "    def test_a(self):\n        self.fail('x')\n        yield\n"
+    ),
+    "a value in a test case": (
+        "import unittest\n\nclass T(unittest.TestCase):\n    @pytest.mark.gate('1.1')\n"
+        "    def test_a(self):\n        return False\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", [(), ("-p", "no:warnings"), ("-n", "2")])
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_that_asserted_nothing_is_no_pass(product, name, words):
+    product.gates("predeploy", "id: '1.1', title: A, test: smoke/test_a.py")
+    head = "import pytest\n\npytestmark = pytest.mark.filterwarnings('ignore')\n\n"
+    product.write("smoke/test_a.py", head + BODIES[name])
+    ran = product.pytest("-m", "predeploy", *words)
+    assert ran.code in {1, 10}, ran.out
+    assert set(product.statuses().values()) & {"failed", "error"}
+
+
+SWALLOWS = {
+    "call": (
+        "@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_call(item):\n"
+        "    try:\n        return (yield)\n    except BaseException:\n        return None\n"
+    ),
+    "function": "@pytest.hookimpl(tryfirst=True)\ndef pytest_pyfunc_call(pyfuncitem):\n    return True\n",
+}
+
+
+@pytest.mark.parametrize("name", SWALLOWS)
+def test_a_conftest_that_swallows_what_a_test_says_makes_no_pass(product, name):
+    product.gates("predeploy", "id: '1.1', title: A, test: smoke/test_a.py")
+    product.write("smoke/test_a.py", "import pytest\n\n@pytest.mark.gate('1.1')\ndef test_a():\n    assert 0\n")
+    product.write("conftest.py", f"import pytest\n\n{SWALLOWS[name]}")
+    ran = product.pytest("-m", "predeploy")
+    assert (ran.code, list(product.statuses().values())) == (1, ["failed"]), ran.out
+
+
+def test_a_body_that_is_awaited_or_inherited_passes(product):
+    product.gates("predeploy", *[f"id: '1.{n}', title: A, test: smoke/test_a.py" for n in (1, 2, 3)])
+    text = (
+        "import unittest\nimport pytest\n\n"
+        "class T(unittest.IsolatedAsyncioTestCase):\n    @pytest.mark.gate('1.1')\n"
+        "    async def test_a(self):\n        self.assertTrue(True)\n\n"
+        "class TestB:\n    @pytest.mark.gate('1.2')\n    def test_b(self, tmp_path):\n        assert tmp_path\n\n"
+        "@pytest.mark.parametrize('n', [1, 2])\n@pytest.mark.gate('1.3')\ndef test_c(n):\n    assert n\n"
+    )
+    product.write("smoke/test_a.py", text)
+    ran = product.pytest("-m", "predeploy")
+    assert (ran.code, set(product.statuses().values())) == (0, {"passed"}), ran.out
+
+
+def test_ids_that_differ_by_blanks_are_the_same(product):
+    product.gates("predeploy", "id: '1.1 ', title: A, attest: {role: boss}", "id: '1.1', title: B, document: NOTES.md")
+    ran = product.pytest("-m", "predeploy")
+    assert (ran.code, ran.has("gate id '1.1' is given twice")) == (4, True), ran.out
+
+
+def test_a_python_without_assertions_is_refused(product):
+    product.gates("predeploy", "id: '1.1', title: A, document: NOTES.md")
+    ran = product.pytest("-m", "predeploy", PYTHONOPTIMIZE="1")
+    assert (ran.code, ran.has("leaves out `assert`")) == (4, True), ran.out
+
+
+def test_a_run_that_was_stopped_early_is_not_green(product):
+    product.gates("predeploy", "id: '1.2', title: B, document: NOTES.md")
+    product.pytest("-m", "predeploy")
+    product.gates("predeploy", "id: '1.1', title: A, observe: true, document: gone.md", name="a")
+    product.pytest("-m", "predeploy")
+    ran = product.pytest("-m", "predeploy", "-x")
+    assert (ran.code, ran.has("stopped before 1 of its gates were looked at")) == (10, True), ran.out
+
+
+def test_secrets_in_skips_and_in_what_is_kept_are_struck_out(product):
+    product.gates(
+        "predeploy", "id: '1.1', title: A, test: smoke/test_a.py", "id: '1.2', title: B, test: smoke/test_a.py"
+    )
+    text = (
+        "import pytest\n\n@pytest.mark.gate('1.1')\ndef test_a(gate_context):\n"
+        "    pytest.skip('with ' + gate_context.resolve('${env:HUSH}'))\n\n"
+        "@pytest.mark.gate('1.2')\ndef test_b(gate_context):\n"
+        "    gate_context.keep('k', {'p': gate_context.resolve('${env:HUSH}')})\n"
+    )
+    product.write("smoke/test_a.py", text)
+    ran = product.pytest("-m", "predeploy", "-rs", "-v", HUSH="very-hush-hush")
+    assert "very-hush-hush" not in ran.out
+    assert b"very-hush-hush" not in (product.root / ".releasegate" / "record.db").read_bytes()

@@ -399,7 +399,9 @@ def tab(tmp_path: Path) -> Iterator[Page]:
         context = browser.new_context(viewport={"width": 1400, "height": 1200}, locale="en-US")
         context.route("http*://**", lambda route: route.abort())
         page = context.new_page()
+        expect.set_options(timeout=30_000)  # the page is one file of megabytes, and the machine may be busy
         yield page
+        expect.set_options(timeout=5_000)
         page.screenshot(path=tmp_path / "allure.png")
         browser.close()
 
@@ -415,7 +417,7 @@ def test_the_report_shows_gate_finding_and_attachment(product: Product, allure: 
     tab.get_by_text("10.1.2 No debug page").click()
     expect(tab.get_by_text("status: expected 404, got 200 OK").first).to_be_visible()
     expect(tab.get_by_text("gates/02-deploy.yaml").first).to_be_visible()
-    tab.go_back()
+    tab.goto((report / "index.html").as_uri())
     tab.get_by_text("10.2.2 Print").click()
     expect(tab.get_by_text("inconclusive: skipped: no printer here").first).to_be_visible()
     expect(tab.get_by_text("printer.txt").first).to_be_visible()

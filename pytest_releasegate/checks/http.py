@@ -112,8 +112,8 @@ class Http(Parameters):
             return _time(self.within, f"no full answer within {limit:.3g}s", ok=False)
         if self.unreachable == "error":
             return None
-        seen = self._control(context)
-        return find("answer", expected="one", actual=f"{away.what}{seen[1]}", ok=seen[0])
+        ok, more = self._control(context)
+        return find("answer", expected="one", actual=f"{away.what}{more}", ok=ok)
 
     def _control(self, context: Context) -> tuple[bool | Ok, str]:
         """Whether it is the service that is away, and not the way to it."""

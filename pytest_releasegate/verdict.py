@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EXIT_CODES",
     "NEEDS_DEPLOYMENT",
+    "UNDEPLOYED",
     "Reason",
     "Standing",
     "Verdict",
@@ -61,6 +62,8 @@ _BEFORE_DEPLOYMENT = {(Phase.PREDEPLOY, ""), (Phase.DEPLOY, "before")}
 _AFTER_DEPLOYMENT = {Phase.DEPLOY, Phase.POSTDEPLOY, Phase.DAY1, Phase.REVIEW}
 NEEDS_DEPLOYMENT = {Phase.POSTDEPLOY, Phase.DAY1, Phase.REVIEW}
 """The phases that mean nothing before the deployment is recorded."""
+UNDEPLOYED = "the record does not know when the deployment was: releasegate deployed"
+"""Why nothing after a deployment counts yet."""
 _HOLDING = {Status.ERROR, Status.INCONCLUSIVE, Status.MISSING, Status.PENDING}
 
 
@@ -131,17 +134,23 @@ def decide(standings: Iterable[Standing]) -> Verdict:
     return Verdict(worst, tuple(reasons), rows)
 
 
-def phase_verdict(phase: Phase, standings: Mapping[str, Standing]) -> Verdict:
-    """The phase's own word: its gates, and the GO of the phases before it."""
+def phase_verdict(phase: Phase, standings: Mapping[str, Standing], release: Release) -> Verdict:
+    """The phase's own word: its gates, the deployment that they speak of, and the GO of the phases before it."""
     own = decide(row for row in standings.values() if row.gate.phase is phase)
     reasons = list(own.reasons)
+    if not reasons and release.deployed_at is None and any(_speaks_of_it(row.gate) for row in own.standings):
+        reasons.append(Reason(Decision.HOLD, UNDEPLOYED))
     for earlier in PREDECESSORS.get(phase, ()):
         if any(row.gate.phase is earlier for row in standings.values()):
-            before = phase_verdict(earlier, standings)
+            before = phase_verdict(earlier, standings, release)
             if before.decision is not Decision.GO:
                 reasons.append(Reason(Decision.HOLD, f"phase {earlier} is not GO but {before.decision}"))
     worst = max((reason.decision for reason in reasons), key=lambda decision: decision.rank, default=Decision.GO)
     return Verdict(worst, tuple(reasons), own.standings)
+
+
+def _speaks_of_it(gate: Gate) -> bool:
+    return gate.phase in NEEDS_DEPLOYMENT or (gate.phase, gate.step) == (Phase.DEPLOY, "after")
 
 
 def closed_steps(events: Iterable[StepEvent]) -> frozenset[tuple[Phase, str]]:
@@ -166,13 +175,16 @@ def is_final(gate: Gate, closed: frozenset[tuple[Phase, str]]) -> bool:
     return (gate.phase, gate.step) in closed and any(gate.step in group for group in groups[:-1])
 
 
-def closable(standings: Mapping[str, Standing], closed: frozenset[tuple[Phase, str]]) -> list[tuple[Phase, str]]:
-    """The open steps whose gates all hold."""
+def closable(
+    standings: Mapping[str, Standing], closed: frozenset[tuple[Phase, str]], release: Release
+) -> list[tuple[Phase, str]]:
+    """The open steps whose gates all hold; what comes after a deployment, once there was one."""
     found = []
     for phase, steps in STEPS.items():
         for step in steps:
             rows = [row for row in standings.values() if (row.gate.phase, row.gate.step) == (phase, step)]
-            if rows and (phase, step) not in closed and decide(rows).decision is Decision.GO:
+            early = release.deployed_at is None and any(_speaks_of_it(row.gate) for row in rows)
+            if rows and not early and (phase, step) not in closed and decide(rows).decision is Decision.GO:
                 found.append((phase, step))
     return found
 

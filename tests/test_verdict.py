@@ -34,6 +34,7 @@ from pytest_releasegate.verdict import (
     EXIT_CODES,
     NEEDS_DEPLOYMENT,
     PRECEDENCE,
+    UNDEPLOYED,
     Standing,
     closable,
     closed_steps,
@@ -70,6 +71,9 @@ def plan_of(*gates: PlannedGate) -> Plan:
 def release(**changes: Any) -> Release:
     whole: dict[str, Any] = {"product": "shop", "version": "1.4.0", "environment": "prod", "opened_at": NOW - HOUR}
     return Release(**whole | changes)
+
+
+SHIPPED = release(deployed_at=NOW - HOUR)
 
 
 def result(status: Status = Status.PASSED, gate: str = "1", **changes: Any) -> Result:
@@ -126,7 +130,7 @@ def test_go_needs_one_that_passed_or_was_attested(status: Status) -> None:
 
 def test_no_gates_hold() -> None:
     assert decide([]).decision is Decision.HOLD
-    assert all(phase_verdict(phase, {}).decision is Decision.HOLD for phase in Phase)
+    assert all(phase_verdict(phase, {}, SHIPPED).decision is Decision.HOLD for phase in Phase)
     assert stand(Plan((), "d"), [result()], [word()], release(), NOW) == {}
 
 
@@ -360,10 +364,10 @@ def standings(**statuses: Status) -> dict[str, Standing]:
 @pytest.mark.parametrize("phase", PREDECESSORS)
 def test_go_needs_that_of_the_phases_before(phase: Phase) -> None:
     rows = standings(**{name.value: Status.PASSED for name in Phase})
-    assert phase_verdict(phase, rows).decision is Decision.GO
+    assert phase_verdict(phase, rows, SHIPPED).decision is Decision.GO
     for earlier in PREDECESSORS[phase]:
         worse = rows | standings(**{earlier.value: Status.FAILED})
-        verdict = phase_verdict(phase, worse)
+        verdict = phase_verdict(phase, worse, SHIPPED)
         assert verdict.decision is Decision.HOLD
         assert f"phase {earlier} is not GO but NO-GO" in [reason.text for reason in verdict.reasons]
 
@@ -371,22 +375,22 @@ def test_go_needs_that_of_the_phases_before(phase: Phase) -> None:
 def test_phases_hang_on_each_other_all_the_way() -> None:
     rows = standings(predeploy=Status.MISSING, deploy=Status.PASSED, postdeploy=Status.PASSED, day1=Status.PASSED)
     for phase in (Phase.DEPLOY, Phase.POSTDEPLOY, Phase.DAY1):
-        assert phase_verdict(phase, rows).decision is Decision.HOLD
+        assert phase_verdict(phase, rows, SHIPPED).decision is Decision.HOLD
 
 
 def test_phase_without_gates_is_not_waited_for() -> None:
-    assert phase_verdict(Phase.DEPLOY, standings(deploy=Status.PASSED)).decision is Decision.GO
+    assert phase_verdict(Phase.DEPLOY, standings(deploy=Status.PASSED), SHIPPED).decision is Decision.GO
 
 
 @pytest.mark.parametrize("others", Status)
 def test_rollback_is_never_blocked_by_another_phase(others: Status) -> None:
     rows = standings(**{name.value: others for name in Phase}) | standings(rollback=Status.PASSED)
-    assert phase_verdict(Phase.ROLLBACK, rows).decision is Decision.GO
+    assert phase_verdict(Phase.ROLLBACK, rows, SHIPPED).decision is Decision.GO
 
 
 def test_phase_is_the_worst_of_its_own_and_the_hold_of_others() -> None:
     rows = standings(predeploy=Status.FAILED, deploy=Status.FAILED)
-    verdict = phase_verdict(Phase.DEPLOY, rows)
+    verdict = phase_verdict(Phase.DEPLOY, rows, SHIPPED)
     assert verdict.decision is Decision.NO_GO
     assert [reason.decision for reason in verdict.reasons] == [Decision.NO_GO, Decision.HOLD]
     assert [standing.gate.id for standing in verdict.standings] == ["deploy"]
@@ -449,8 +453,30 @@ def test_step_is_closable_when_all_its_gates_hold(status: Status) -> None:
     rows["c"] = row(Status.FAILED, gate="c", phase=Phase.DEPLOY, step="after")
     rows["b"] = replace(rows["b"], status=status)
     can = [] if status in {Status.FAILED, *HOLDING} else [(Phase.DEPLOY, "before")]
-    assert closable(rows, frozenset()) == can
-    assert closable(rows, frozenset({(Phase.DEPLOY, "before")})) == []
+    assert closable(rows, frozenset(), release()) == can
+    assert closable(rows, frozenset({(Phase.DEPLOY, "before")}), release()) == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "step", "waits"),
+    [
+        (Phase.PREDEPLOY, "", False),
+        (Phase.DEPLOY, "before", False),
+        (Phase.DEPLOY, "migrate", False),
+        (Phase.DEPLOY, "after", True),
+        (Phase.POSTDEPLOY, "", True),
+        (Phase.ROLLBACK, "verify", False),
+    ],
+)
+def test_what_speaks_of_the_deployment_waits_for_its_time(phase: Phase, step: str, waits: bool) -> None:
+    rows = {"1": row(Status.PASSED, phase=phase, step=step)}
+    early = phase_verdict(phase, rows, release())
+    assert early.decision is (Decision.HOLD if waits else Decision.GO)
+    assert [reason.text for reason in early.reasons] == ([UNDEPLOYED] if waits else [])
+    assert phase_verdict(phase, rows, SHIPPED).decision is Decision.GO
+    if step:
+        assert closable(rows, frozenset(), release()) == ([] if waits else [(phase, step)])
+        assert closable(rows, frozenset(), SHIPPED) == [(phase, step)]
 
 
 def test_exit_codes_are_complete_and_unique() -> None:

@@ -13,7 +13,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.execution import look
 from pytest_releasegate.hooks.body import Body
 from pytest_releasegate.model import Result, Status
-from pytest_releasegate.verdict import NEEDS_DEPLOYMENT, prior, stand
+from pytest_releasegate.verdict import NEEDS_DEPLOYMENT, UNDEPLOYED, prior, stand
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -106,7 +106,7 @@ def _stop(status: Status, reason: str) -> None:
 def _unmet(session: GateSession, gate: Gate) -> str:
     """Why the gate cannot look yet; waits for gates that another worker is looking at."""
     if gate.phase in NEEDS_DEPLOYMENT and session.release.deployed_at is None and session.recorded:
-        return "the record does not know when the deployment was: releasegate deployed"
+        return UNDEPLOYED
     if not gate.needs or not session.recorded:
         return ""
     patience = _PATIENCE if session.worker else 0.0

@@ -203,7 +203,7 @@ class Recorder:
             own.release = store.release(own.release.id)
             self._silent(view(store, own.release, own.clock.now()).standings)
             known = view(store, own.release, own.clock.now())
-            for phase, step in closable(known.standings, known.closed):
+            for phase, step in closable(known.standings, known.closed, known.release):
                 event = StepEvent(phase=phase, step=step, event="closed", at=own.clock.now(), run=own.run)
                 store.add_step_event(own.release.id, event)
             self.view = view(store, own.release, own.clock.now())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.model import Decision, Phase, Status
-from pytest_releasegate.verdict import PRECEDENCE
+from pytest_releasegate.verdict import PRECEDENCE, UNDEPLOYED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,6 +99,7 @@ def next_steps(view: ReleaseView, verdicts: Mapping[Phase, Verdict]) -> list[tup
         ("look", _look(release, verdicts)),
         ("attest", _say(verdicts, "attest")),
         ("declare", _say(verdicts, "fact")),
+        ("deployed", _deployed(release, verdicts)),
         ("before", _before(release, verdicts)),
     )
     return [(verb, command) for verb, command in steps if command]
@@ -171,6 +172,13 @@ def _command(row: Standing) -> str:
     """What a person is to type: as the reason says, else a new word on the gate."""
     _, found, rest = row.reason.partition(_COMMAND)
     return f"releasegate {rest}" if found else f"releasegate attest {row.gate.id} --status passed"
+
+
+def _deployed(release: Release, verdicts: Mapping[Phase, Verdict]) -> str:
+    told = {reason.text for verdict in verdicts.values() for reason in verdict.reasons}
+    if not any(text.endswith(UNDEPLOYED) for text in told):
+        return ""
+    return shlex.join(["releasegate", "deployed", "--release", release.version, "--env", release.environment])
 
 
 def _before(release: Release, verdicts: Mapping[Phase, Verdict]) -> str:

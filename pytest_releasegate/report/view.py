@@ -64,7 +64,7 @@ def view(store: Store, release: Release, now: datetime) -> ReleaseView:
         release=release,
         plan=plan,
         standings=standings,
-        phases={phase: phase_verdict(phase, standings) for phase in Phase if phase in planned},
+        phases={phase: phase_verdict(phase, standings, release) for phase in Phase if phase in planned},
         results=tuple(results),
         runs=tuple(store.runs(release.id)),
         steps=tuple(store.step_events(release.id)),

@@ -138,7 +138,7 @@ class Builder:
             release=release,
             plan=plan,
             standings=standings,
-            phases={phase: phase_verdict(phase, standings) for phase in Phase if phase in planned},
+            phases={phase: phase_verdict(phase, standings, release) for phase in Phase if phase in planned},
             results=tuple(self.results),
             runs=tuple(self.runs),
             steps=tuple(self.steps),

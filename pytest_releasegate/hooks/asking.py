@@ -11,7 +11,19 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MARKERS", "Bystander", "by_path", "expression", "folder", "is_asked", "kinds", "paths", "topics", "wants"]
+__all__ = [
+    "MARKERS",
+    "Bystander",
+    "by_path",
+    "expression",
+    "folder",
+    "is_asked",
+    "kinds",
+    "narrowed",
+    "paths",
+    "topics",
+    "wants",
+]
 
 MARKERS = {
     "gate": "gate(id): the test bears the gate of that id of the checklist",
@@ -64,6 +76,17 @@ def by_path(config: pytest.Config) -> list[Path]:
     tops = [config.rootpath / path for path in paths(config)]
     named = [_absolute(config, argument) for argument in config.args]
     return [path for path in named if any(path == top or top in path.parents for top in tops)]
+
+
+def narrowed(config: pytest.Config, markers: Iterable[str]) -> bool:
+    """Whether the command leaves out some of what `-m` asks for, `markers` being those that gates bear."""
+    names = ("keyword", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "stepwise_skip")
+    by_marker = set(_WORD.findall(expression(config))) - {"and", "or", "not"} - set(markers)
+    return (
+        any(config.getoption(name, None) for name in names)
+        or bool(by_marker)
+        or config.args_source is pytest.Config.ArgsSource.ARGS
+    )
 
 
 def wants(text: str, markers: Iterable[str], own: Iterable[str]) -> bool:

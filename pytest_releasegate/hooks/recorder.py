@@ -8,6 +8,7 @@ import pytest
 
 from pytest_releasegate.checklist.python_gates import case_of
 from pytest_releasegate.errors import ExitCode, RecordError
+from pytest_releasegate.hooks import asking
 from pytest_releasegate.model import Decision, Result, Status, StepEvent
 from pytest_releasegate.report.view import view
 from pytest_releasegate.verdict import Reason, Verdict, closable, decide
@@ -201,7 +202,9 @@ class Recorder:
         assert store is not None  # noqa: S101  a recorded session has one
         try:
             own.release = store.release(own.release.id)
-            self._silent(view(store, own.release, own.clock.now()).standings)
+            standings = view(store, own.release, own.clock.now()).standings
+            self._silent(standings)
+            self._left_out(standings)
             known = view(store, own.release, own.clock.now())
             for phase, step in closable(known.standings, known.closed, known.release):
                 event = StepEvent(phase=phase, step=step, event="closed", at=own.clock.now(), run=own.run)
@@ -227,6 +230,24 @@ class Recorder:
         for node_id in sorted(self.reported & self.wanted.keys() - self.stored):
             if standings[self.wanted[node_id]].status is Status.PASSED:
                 self._lost(node_id, "reported, and left no result: something kept it from looking")
+
+    def _left_out(self, standings: Mapping[str, Standing]) -> None:
+        """Gates of the scope that were not collected, while an earlier pass stands, and no option left them out."""
+        if self.pytest_session is None or self.narrowed(self.pytest_session.config):
+            return
+        files = {gate: planned.gate.kind == "test" for gate, planned in self.session.plan.by_id().items()}
+        came = {(gate, case_of(node_id) if files[gate] else "") for node_id, gate in self.wanted.items()}
+        for name in sorted(self._scope() & standings.keys()):
+            planned = standings[name].planned
+            if standings[name].status is Status.PASSED and self.session.runs(planned.gate):
+                for case in planned.cases:
+                    if (name, case) not in came:
+                        self._error(planned, case, "asked for, and not collected: something left it out")
+
+    def narrowed(self, config: pytest.Config) -> bool:
+        """Whether the command left out some of the scope, so that the record speaks for the rest."""
+        known = {marker for planned in self.session.plan.gates for marker in planned.gate.markers}
+        return asking.narrowed(config, known)
 
     def _contradictions(self, standings: Mapping[str, Standing]) -> Iterator[str]:
         """Gates that failed in this run while the record stands by an earlier pass: never green in silence."""

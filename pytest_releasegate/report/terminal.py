@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.errors import UsageProblem, nearest
-from pytest_releasegate.model import STEPS, Decision, Phase
+from pytest_releasegate.model import STEPS, Decision, Phase, Status
 from pytest_releasegate.report.onegate import Writer, attempts, declaration, spoken
 from pytest_releasegate.report.reasons import grouped, next_steps, tally
 from pytest_releasegate.report.table import Table
@@ -50,7 +50,8 @@ def scope_lines(
     asked = {phase: view.phases[phase] for phase in phases if phase in view.phases}
     table = Table(verdict.standings, width, paint, lambda row: _seconds(row, ran))
     lines = [*table.lines(verbose=verbose), ""] if verdict.standings else []
-    lines += _scope(view, verdict, asked, width, paint)
+    old = sum(row.status is Status.PASSED and row.gate.id not in ran for row in verdict.standings)
+    lines += _scope(view, verdict, asked, width, paint, old=old)
     for phase, word in asked.items():
         told = "" if len(word.standings) == len(verdict.standings) else _counts(word)
         lines += _phase(phase, word, width, paint, verbose=verbose, counts=told)
@@ -102,11 +103,12 @@ def _looked(row: Standing) -> str:
 
 
 def _scope(
-    view: ReleaseView, verdict: Verdict, asked: Mapping[Phase, Verdict], columns: int, paint: Paint
+    view: ReleaseView, verdict: Verdict, asked: Mapping[Phase, Verdict], columns: int, paint: Paint, *, old: int
 ) -> Iterator[str]:
     inside = sum(len(word.standings) for word in asked.values()) if asked else len(view.standings)
     word = "ok" if verdict.decision is Decision.GO else verdict.decision.value
     text = f"scope {word}: {len(verdict.standings)} of {count(inside, 'gate')}"
+    text += f", {old} of them by an earlier run alone" if old else ""
     yield paint(text, _DECISION_STYLE[verdict.decision])
     if verdict.standings:
         yield from (f"  {line}" for line in wrap(tally(verdict.standings), columns - 2))

@@ -253,3 +253,29 @@ def test_secrets_in_skips_and_in_what_is_kept_are_struck_out(product):
     ran = product.pytest("-m", "predeploy", "-rs", "-v", HUSH="very-hush-hush")
     assert "very-hush-hush" not in ran.out
     assert b"very-hush-hush" not in (product.root / ".releasegate" / "record.db").read_bytes()
+
+
+@pytest.mark.parametrize("how", ["item", "case", "module"])
+def test_an_earlier_pass_does_not_cover_a_gate_that_was_left_out(product, how):
+    product.gates("predeploy", TEST, GOOD)
+    whole = mark("@pytest.mark.parametrize('t', [1, 2])\ndef test_a(t):\n    assert t")
+    product.write("smoke/test_a.py", whole)
+    assert product.pytest("-m", "predeploy").code == 0
+    drop = "def pytest_collection_modifyitems(items):\n    items[:] = [i for i in items if {}]\n"
+    skip = "import os, pytest\n\nif 'RG_OFF' in os.environ:\n    pytest.skip(allow_module_level=True)\n"
+    path, text = {
+        "item": ("conftest.py", drop.format("i.name != '6.1.1'")),
+        "case": ("conftest.py", drop.format("'test_a[2]' not in i.name")),
+        "module": ("smoke/test_a.py", skip + whole),
+    }[how]
+    product.write(path, text)
+    ran = product.pytest("-m", "predeploy", RG_OFF="1")
+    assert (ran.code, ran.has("left it out")) == (10, True), ran.out
+
+
+def test_a_run_that_leaves_gates_out_says_how_many_it_looked_at(product):
+    product.gates("predeploy", TEST, GOOD)
+    product.write("smoke/test_a.py", mark("def test_a():\n    assert 1"))
+    assert product.pytest("-m", "predeploy").has("scope ok: 2 of 2 gates\n")
+    ran = product.pytest("-m", "predeploy", "-k", "6.1.1")
+    assert (ran.code, ran.has("scope ok: 2 of 2 gates, 1 of them by an earlier run alone")) == (0, True), ran.out

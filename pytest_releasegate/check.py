@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Check", "Clock", "Context", "Memory", "Secrets", "SystemClock", "counted", "find", "judge"]
+__all__ = ["Check", "Clock", "Context", "Memory", "Secrets", "SystemClock", "Which", "counted", "find", "judge"]
 
 _REFERENCE = re.compile(r"\$\{(?P<source>[a-z]+):(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
 _VALUE = re.compile(r"\$\{value:([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -61,18 +61,23 @@ class SystemClock:
         sleep(seconds)
 
 
+Which = Literal["this", "first", "previous"]
+"""Whose measurement: the newest or the oldest of this release, the oldest since a step of it was last reopened; or the
+newest of the release before it in the environment."""
+
+
 class Memory(Protocol):
     """What earlier gates and releases kept in the record."""
 
-    def recorded(self, name: str, *, of: Literal["this", "previous"] = "this") -> Kept | None:
-        """The newest measurement of that name, of this release or of the one before it in the environment."""
+    def recorded(self, name: str, *, of: Which = "this") -> Kept | None:
+        """A measurement kept under that name; None where there is none."""
         ...
 
 
 class NoMemory:
     """A record that holds nothing."""
 
-    def recorded(self, name: str, *, of: Literal["this", "previous"] = "this") -> Kept | None:  # noqa: ARG002
+    def recorded(self, name: str, *, of: Which = "this") -> Kept | None:  # noqa: ARG002
         """Nothing, ever."""
         return None
 
@@ -208,8 +213,8 @@ class Context:
         """Leave a JSON value in the record under a name, for later gates and releases to compare with."""
         self.kept[name] = value
 
-    def recorded(self, name: str, *, of: Literal["this", "previous"] = "this") -> Kept | None:
-        """The newest measurement kept under that name, of this release or of the one before it."""
+    def recorded(self, name: str, *, of: Which = "this") -> Kept | None:
+        """A measurement kept under that name; None where there is none."""
         return self.memory.recorded(name, of=of)
 
     def _named(self, match: re.Match[str]) -> str:

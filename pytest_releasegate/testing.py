@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.check import Context, Secrets, SystemClock
 from pytest_releasegate.execution import look as _look
@@ -14,7 +14,7 @@ from pytest_releasegate.model import Environment, Kept, Release
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_releasegate.check import Check, Clock
+    from pytest_releasegate.check import Check, Clock, Which
     from pytest_releasegate.execution import Look
 
 __all__ = ["FakeClock", "Remembered", "look"]
@@ -47,9 +47,9 @@ class Remembered:
     this: dict[str, Any] = field(default_factory=dict)
     previous: dict[str, Any] = field(default_factory=dict)
 
-    def recorded(self, name: str, *, of: Literal["this", "previous"] = "this") -> Kept | None:
+    def recorded(self, name: str, *, of: Which = "this") -> Kept | None:
         """The value kept under that name."""
-        values = self.this if of == "this" else self.previous
+        values = self.previous if of == "previous" else self.this
         if name not in values:
             return None
         at = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from pytest_releasegate.check import Context
-    from pytest_releasegate.model import Finding
+    from pytest_releasegate.model import Finding, Kept
 
 __all__ = ["Snapshot"]
 
@@ -41,7 +41,7 @@ class Snapshot(Parameters):
     database: str = ""
     """The environment's database; by default the only one, or `app`."""
     moment: str = Field(default="before", pattern=r"^[a-z][a-z0-9_-]*$")
-    """The name of the moment, by which `row_counts` finds it; `before` can only be taken before the deployment."""
+    """The name of the moment, by which `row_counts` finds it; `before` is taken once, and before the deployment."""
     schemas: list[str] = Field(default_factory=list)
     """The schemas whose tables are counted; by default all that users made."""
     tables: list[str] = Field(default_factory=list)
@@ -62,16 +62,34 @@ class Snapshot(Parameters):
         """Count, and keep the counts."""
         self._refuse_too_late(context)
         name = database_name(context, self.database)
+        if self.moment == "before" and (first := context.recorded(f"row_counts/{name}/before", of="first")):
+            yield from self._stands(name, first)
+            return
         with connect(context, name) as connection:
             kept = self._count(context, connection)
         counts, taken = kept["tables"], context.clock.now().isoformat(timespec="seconds")
-        context.keep(f"row_counts/{name}/{self.moment}", {"taken_at": taken, **kept})
+        whole = {"taken_at": taken, "declared": self.model_dump(mode="json"), **kept}
+        context.keep(f"row_counts/{name}/{self.moment}", whole)
         context.attach("row_counts.txt", "text/plain", aligned(("table", "rows"), counts.items()))
         yield find(
             f"snapshot '{self.moment}' of database '{name}'",
             expected="exact counts of one instant",
             actual=f"{sum(counts.values())} rows in {len(counts)} tables at {taken}",
             ok=True,
+        )
+        yield counted("tables", len(counts), self.least)
+        yield counted("rows", sum(counts.values()))
+
+    def _stands(self, name: str, first: Kept) -> Iterator[Finding]:
+        """What was counted first stays: a later count could hide what a migration has changed since."""
+        counts, taken = first.value["tables"], first.value["taken_at"]
+        changed = first.value["declared"] != self.model_dump(mode="json")
+        yield find(
+            f"snapshot 'before' of database '{name}'",
+            expected="exact counts of one instant, as declared",
+            actual=f"taken at {taken}{', and declared otherwise then' if changed else ''}; to count anew: "
+            "releasegate reopen deploy/before --reason ...",
+            ok=not changed,
         )
         yield counted("tables", len(counts), self.least)
         yield counted("rows", sum(counts.values()))

@@ -1,4 +1,4 @@
-"""`releasegate reopen`: open a closed step again, with a reason."""
+"""`releasegate reopen`: look at a step anew, closed or not, with a reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
 from pytest_releasegate.errors import ExitCode, UsageProblem
 from pytest_releasegate.model import STEPS, StepEvent
-from pytest_releasegate.verdict import closed_steps
 
 if TYPE_CHECKING:
     import argparse
@@ -31,8 +30,10 @@ def run(asked: argparse.Namespace) -> ExitCode:
     here = place(asked)
     release = here.release()
     phase, step = known[asked.step]
-    if (phase, step) not in closed_steps(here.store.step_events(release.id)):
-        raise UsageProblem(f"step {asked.step} of {release.name} is not closed", "pytest -m " + phase)
+    gates = [planned.gate for planned in here.store.plan(release.id).gates]
+    inside = {gate.id for gate in gates if (gate.phase, gate.step) == (phase, step)}
+    if not any(result.gate in inside for result in here.store.results(release.id)):
+        raise UsageProblem(f"step {asked.step} of {release.name} has not begun", "pytest -m " + phase)
     event = StepEvent(phase=phase, step=step, event="reopened", at=asked.clock.now(), reason=asked.reason)
     here.store.add_step_event(release.id, event)
     here.note(release, event.at, "step_reopened", f"{asked.step}: {asked.reason}")

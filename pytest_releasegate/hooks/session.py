@@ -27,9 +27,8 @@ from pytest_releasegate.verdict import closed_steps, due_steps, is_final
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from typing import Literal
 
-    from pytest_releasegate.check import Clock
+    from pytest_releasegate.check import Clock, Which
     from pytest_releasegate.hooks.looking import Looked
     from pytest_releasegate.model import Environment, Gate, Kept, Phase, Plan, Result
     from pytest_releasegate.store import Store
@@ -141,8 +140,8 @@ class _Memory:
         self._store = store
         self._release = release
 
-    def recorded(self, name: str, *, of: Literal["this", "previous"] = "this") -> Kept | None:
-        """The newest value kept under the name."""
+    def recorded(self, name: str, *, of: Which = "this") -> Kept | None:
+        """A value kept under the name."""
         return self._store.recorded(self._release, name, of=of)
 
 

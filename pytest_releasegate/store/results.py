@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from math import isfinite, nan
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from pytest_releasegate.model import Evidence, Kept, Release, Result, Status
 from pytest_releasegate.store.nouns import findings_document, findings_from
 from pytest_releasegate.store.releases import Releases
-from pytest_releasegate.store.schema import blobs, evidence, gate_results, releases, runs, snapshots
+from pytest_releasegate.store.schema import blobs, evidence, gate_results, releases, runs, snapshots, step_events
 from pytest_releasegate.store.values import canonical, clean, clean_text, from_text, sha256, to_text, unpack
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select
 
+    from pytest_releasegate.check import Which
     from pytest_releasegate.store.chain import Writing
 
 __all__ = ["Results"]
@@ -76,20 +77,15 @@ class Results(Releases):
             found = connection.execute(select(blobs.c.body).where(blobs.c.sha256 == clean_text(sha256))).scalar()
         return None if found is None else bytes(found)
 
-    def recorded(self, release: Release, name: str, *, of: Literal["this", "previous"]) -> Kept | None:
+    def recorded(self, release: Release, name: str, *, of: Which) -> Kept | None:
         """The newest value kept under that name, of this release or of the newest one opened before it that kept it.
 
+        `first` is the oldest of this release, or the oldest since a step of it was last reopened.
         Before it counts what was opened earlier for the same product and environment: other versions and attempts.
         """
-        query = (
-            select(snapshots, releases.c.version)
-            .join(releases, snapshots.c.release_id == releases.c.id)
-            .where(snapshots.c.name == clean_text(name), releases.c.id == release.id)
-            .order_by(snapshots.c.at.desc(), snapshots.c.id.desc())
-            .limit(1)
-        )
+        query = _previous(release, name) if of == "previous" else _own(release, name, first=of == "first")
         with self._reading() as connection:
-            found = connection.execute(query if of == "this" else _previous(release, name)).one_or_none()
+            found = connection.execute(query).one_or_none()
         if found is None:
             return None
         value = unpack(json.loads(found.value))
@@ -168,6 +164,20 @@ def _result(row: Row[Any], pieces: list[Row[Any]], kept: list[Row[Any]]) -> Resu
         gate_digest=row.gate_digest,
         code=row.code,
     )
+
+
+def _own(release: Release, name: str, *, first: bool) -> Select[Any]:
+    order = (snapshots.c.at, snapshots.c.id) if first else (snapshots.c.at.desc(), snapshots.c.id.desc())
+    query = (
+        select(snapshots, releases.c.version)
+        .join(releases, snapshots.c.release_id == releases.c.id)
+        .where(snapshots.c.name == clean_text(name), releases.c.id == release.id)
+    )
+    if first:
+        reopened = (step_events.c.release_id == release.id) & (step_events.c.event == "reopened")
+        since = select(func.max(step_events.c.at)).where(reopened).scalar_subquery()
+        query = query.where(or_(since.is_(None), snapshots.c.at >= since))
+    return query.order_by(*order).limit(1)
 
 
 def _previous(release: Release, name: str) -> Select[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from pytest_releasegate.check import SystemClock
 from pytest_releasegate.checks.snapshot import Snapshot
 from pytest_releasegate.model import Environment, Release, Status
-from pytest_releasegate.testing import look
+from pytest_releasegate.testing import Remembered, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +115,20 @@ def test_an_empty_database_is_inconclusive(fresh_database: Any, script: str) -> 
     assert seen.status is Status.INCONCLUSIVE
     assert str(seen.findings[-1]) == "rows looked at: expected >= 1, got 0"
     assert seen.kept == {}
+
+
+def test_the_first_counts_of_before_stay(environment: Environment) -> None:
+    kept = look(Snapshot(), environment).kept
+    seen = look(Snapshot(), replace(environment, databases={}), memory=Remembered(this=dict(kept)))
+    assert (seen.status, seen.kept) == (Status.ERROR, {})
+    memory = Remembered(this={"row_counts/app/before": {**kept["row_counts/app/before"], "tables": {"clients": 7}}})
+    seen = look(Snapshot(), environment, memory=memory)
+    assert (seen.status, seen.kept) == (Status.PASSED, {})
+    assert "to count anew: releasegate reopen deploy/before" in seen.findings[0].actual
+    assert [str(f.actual) for f in seen.findings[1:]] == ["1", "7"]
+    seen = look(Snapshot(exclude=["audit.*"]), environment, memory=memory)
+    assert seen.status is Status.FAILED
+    assert "declared otherwise then" in seen.findings[0].actual
 
 
 def test_before_is_refused_after_the_deployment(environment: Environment) -> None:

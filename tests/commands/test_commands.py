@@ -131,9 +131,9 @@ def test_status_ends_with_the_code_of_the_worst_phase(call):
     assert call("status")[0] == 0
 
 
-def test_reopen_needs_a_closed_step(call):
+def test_reopen_needs_a_step_that_has_begun(call):
     call("open", "1.4.0")
-    assert "is not closed" in call("reopen", "deploy/before", "--reason", "again")[1]
+    assert "has not begun" in call("reopen", "deploy/before", "--reason", "again")[1]
     assert "unknown step" in call("reopen", "deploy/later", "--reason", "again")[1]
 
 

@@ -218,6 +218,23 @@ def test_recorded_of_this_is_the_newest(store: Store, sample: Any) -> None:
     assert store.recorded(opened, "p95", of="previous") is None
 
 
+def test_recorded_of_first_is_the_oldest_since_a_step_was_reopened(store: Store, sample: Any) -> None:
+    opened, run_id = sample.started(store)
+    for number in (5, 2, 8):
+        store.add_result(opened.id, run_id, sample.result(number, kept={"rows": number}), {})
+    event = StepEvent(phase=Phase.DEPLOY, step="before", event="closed", at=sample.at + timedelta(seconds=6))
+    store.add_step_event(opened.id, event)
+    first = store.recorded(opened, "rows", of="first")
+    assert first is not None
+    assert first.value == 2
+    store.add_step_event(opened.id, replace(event, event="reopened", reason="again"))
+    first = store.recorded(opened, "rows", of="first")
+    assert first is not None
+    assert first.value == 8
+    store.add_step_event(opened.id, replace(event, event="reopened", reason="again", at=event.at + timedelta(hours=1)))
+    assert store.recorded(opened, "rows", of="first") is None
+
+
 def test_recorded_of_previous_skips_what_did_not_keep_it(store: Store, sample: Any) -> None:
     releases = {}
     places = [("1.0", "prod"), ("1.1", "prod"), ("1.2", "stage"), ("1.3", "prod"), ("1.4", "prod")]

@@ -9,7 +9,7 @@ from pydantic import Field
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.pgkeys import foreign_keys, orphans
+from pytest_releasegate.sources.pgkeys import filled, foreign_keys, orphans
 from pytest_releasegate.sources.pgtables import aligned, selected, user_tables
 from pytest_releasegate.sources.postgres import connect
 
@@ -57,10 +57,14 @@ class ForeignKeys(Parameters):
             keys = foreign_keys(connection, tables)
             plain = [key for key in keys if not key.temporal and self.look_at == "rows"]
             numbers = dict(zip(plain, orphans(connection, context, plain), strict=True))
+            children = list(dict.fromkeys(key.child for key in plain))
+            held = filled(connection, context, children)
         if keys:
             context.attach("foreign_keys.txt", "text/plain", _table(keys, numbers))
         yield from self._tell(keys, numbers)
         yield counted("foreign keys", len(keys), self.least)
+        if numbers:
+            yield counted("tables with rows", held)
 
     def _tell(self, keys: Sequence[ForeignKey], numbers: Mapping[ForeignKey, int]) -> Iterator[Finding]:
         wanted = "validated and in force" + (", no orphaned row" if self.look_at == "rows" else "")

@@ -53,7 +53,7 @@ class Sql(Parameters):
     rows: Threshold | StrictInt | None = None
     """How many rows it must give, such as `0` or `>= 1`, instead of `expect`."""
     of: str = ""
-    """A query that counts what was looked through, so that nothing wrong among nothing cannot pass."""
+    """A query that counts what was looked through; needed where an empty table would answer as expected."""
     least: Annotated[StrictInt, Field(ge=1)] = 1
     """How many there must be at least by `of`."""
     show_rows: bool = Field(default=False, strict=True)
@@ -77,7 +77,18 @@ class Sql(Parameters):
             raise ValueError("the query: expected one statement, got none")
         if self.rows is not None and "expect" in self.model_fields_set:
             raise ValueError("expected either `expect` or `rows`, got both")
+        if self._asks_for_nothing() and not self.of:
+            raise ValueError("an empty table answers that too; expected `of`: a query to count what was looked at")
         return self
+
+    def _asks_for_nothing(self) -> bool:
+        """Whether an empty table would give what is expected."""
+        if self.rows is not None:
+            return self.rows == 0 if isinstance(self.rows, int) else self.rows.holds(0)
+        wanted = _threshold(self.expect) if isinstance(self.expect, str) else self.expect
+        zero = isinstance(wanted, int | float) and not isinstance(wanted, bool) and wanted == 0
+        none = isinstance(wanted, Threshold) and wanted.holds(0) and wanted.limit <= 1
+        return zero or none or wanted == []
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Ask once, and compare."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["ForeignKey", "foreign_keys", "orphans"]
+__all__ = ["ForeignKey", "filled", "foreign_keys", "orphans"]
 
 # partitions have constraints of their own below their parent's: the whole family is looked at.
 # to_jsonb reaches columns that older servers lack.
@@ -108,6 +108,12 @@ def foreign_keys(connection: psycopg.Connection[Any], tables: Sequence[Table]) -
 def orphans(connection: psycopg.Connection[Any], context: Context, keys: Sequence[ForeignKey]) -> list[int]:
     """The number of violating rows of each key, really counted."""
     return count_each(connection, context, [key.orphans for key in keys], at_most=300.0)
+
+
+def filled(connection: psycopg.Connection[Any], context: Context, tables: Sequence[Table]) -> int:
+    """How many of the tables hold a row at least."""
+    queries = [f"select count(*) from (select 1 from {table.source} limit 1) one" for table in tables]
+    return sum(count_each(connection, context, queries, at_most=300.0))
 
 
 def _key(row: tuple[Any, ...]) -> ForeignKey:

@@ -51,6 +51,7 @@ def test_keys_that_hold_pass_with_one_line(environment: Environment) -> None:
     assert told(seen) == [
         f"foreign keys that hold: expected {GOOD}, got 5 of 5 [yes]",
         "foreign keys looked at: expected >= 5, got 5 [yes]",
+        "tables with rows looked at: expected >= 1, got 5 [yes]",
     ]
     assert b"mail_key    public.mails" in seen.attached[0][1]
 
@@ -79,6 +80,13 @@ def test_a_broken_key_fails_and_is_named(
     assert seen.status is Status.FAILED, seen.message
     assert told(seen)[0] == f"{key}: expected {GOOD}, got {actual} [no]"
     assert "got 4 of 5 [yes]" in told(seen)[1]
+
+
+def test_keys_of_empty_tables_cannot_tell(environment: Environment, superuser: Any) -> None:
+    superuser(environment, "delete from mails")
+    seen = look(ForeignKeys(tables=["mails"]), environment)
+    assert seen.status is Status.INCONCLUSIVE
+    assert told(seen)[-1] == "tables with rows looked at: expected >= 1, got 0 [cannot tell]"
 
 
 def test_what_the_catalogue_says_fails_without_counting(environment: Environment, superuser: Any) -> None:

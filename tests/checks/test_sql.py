@@ -97,14 +97,25 @@ def test_the_shorthand_expects_true(environment: Environment) -> None:
 
 def test_rows_are_counted_and_never_shown_unless_asked(environment: Environment) -> None:
     query = "select name from clients where balance > 0"
-    hidden = look(Sql(query=query, rows=0), environment)
+    of = "select count(*) from clients"
+    hidden = look(Sql(query=query, rows=0, of=of), environment)
     assert hidden.status is Status.FAILED
     assert told(hidden)[0] == "rows: expected 0, got 1"
     assert b"Ada" not in hidden.attached[0][1]
-    shown = look(Sql(query=query, rows=0, show_rows=True), environment)
+    shown = look(Sql(query=query, rows=0, of=of, show_rows=True), environment)
     assert told(shown)[0] == "rows: expected 0, got 1 ('Ada Example')"
     assert look(Sql(query=query, rows=">= 1"), environment).status is Status.PASSED
-    assert look(Sql(query=query.replace(">", "<"), rows=0), environment).status is Status.PASSED
+    assert look(Sql(query=query.replace(">", "<"), rows=0, of=of), environment).status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [{"rows": 0}, {"rows": "<= 5"}, {"expect": 0}, {"expect": "== 0"}, {"expect": "< 1"}, {"expect": []}],
+)
+def test_nothing_is_only_expected_of_something(expected: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="expected `of`: a query to count what was looked at"):
+        Sql(query="select id from clients where balance < 0", **expected)
+    Sql(query="select id from clients where balance < 0", of="select count(*) from clients", **expected)
 
 
 def test_nothing_wrong_among_nothing_cannot_tell(environment: Environment) -> None:
@@ -210,14 +221,14 @@ def test_a_slow_query_is_stopped(environment: Environment) -> None:
 
 def test_rows_hidden_from_the_role_are_an_error_not_a_zero(new_database: Any) -> None:
     script = SCRIPT + "alter table clients enable row level security;"
-    seen = look(Sql(query="select count(*) from clients", expect=0), new_database(script, user="filtered"))
+    seen = look(Sql(query="select count(*) from clients", expect=1), new_database(script, user="filtered"))
     assert seen.status is Status.ERROR
     assert "row-level security" in seen.message
     assert "alter role filtered bypassrls" in seen.message
 
 
 def test_a_missing_grant_is_an_error_with_what_to_grant(new_database: Any) -> None:
-    seen = look(Sql(query="select count(*) from clients", expect=0), new_database(SCRIPT, user="outsider"))
+    seen = look(Sql(query="select count(*) from clients", expect=1), new_database(SCRIPT, user="outsider"))
     assert seen.status is Status.ERROR
     assert "permission denied for table clients (SQLSTATE 42501)" in seen.message
     assert "grant pg_read_all_data to outsider" in seen.message

@@ -218,6 +218,24 @@ def test_a_metric_without_a_status_label_is_refused() -> None:
         count_requests(Window((parse('m{kind="x"} 1\n'),)), Selector.parse("m"), code="", errors="5..", exclude=[])
 
 
+@pytest.mark.parametrize(
+    ("labels", "unknown"),
+    [
+        ('{code="200"}', ""),
+        ('{code="2xx"}', ""),
+        ("", "5 requests have no readable status: code none"),
+        ('{status="500"}', "5 requests have no readable status: code none"),
+        ('{code="ok"}', "5 requests have no readable status: code ok"),
+        ('{code=""}', "5 requests have no readable status: code "),
+    ],
+)
+def test_requests_without_a_status_are_no_successes(labels: str, unknown: str) -> None:
+    window = Window((parse(f'm{{code="200",route="/a"}} 95\nm{labels} 5\n'),))
+    assert count_requests(window, Selector.parse("m"), code="", errors="5..", exclude=[]).unknown == unknown
+    if "code" in labels and '""' not in labels:
+        assert not count_requests(window, Selector.parse("m"), code="code", errors="5..", exclude=[]).unknown
+
+
 def test_an_unknown_metric_names_the_nearest() -> None:
     with pytest.raises(CannotLook, match="did you mean 'http_requests_total'"):
         Window((parse(PLAIN),)).rise(Selector.parse("http_request_total"))

@@ -259,12 +259,27 @@ def count_requests(window: Window, selector: Selector, *, code: str, errors: str
     if risen and not any(label in dict(labels) for labels in risen):
         known = ", ".join(sorted({name for labels in risen for name, _ in labels})) or "none"
         raise CannotLook(f"'{selector.text}' has no label for the status", f"set code_label; its labels: {known}")
+    readable = ".+" if code else f"[1-5]([0-9]{{2}}|[xX]{{2}})|{errors}"
+    unknown = unknown or _without_status(counting, label, readable)
     requests: dict[str, float] = defaultdict(float)
     failed: dict[str, float] = defaultdict(float)
     for labels, value in counting.items():
         requests[_route(labels)] += value
         failed[_route(labels)] += value if re.fullmatch(errors, dict(labels).get(label, "")) else 0.0
     return Requests(requests, failed, unknown)
+
+
+def _without_status(counting: Series, label: str, readable: str) -> str:
+    """How many requests have a status that is none, so that nobody can tell whether they failed; empty for none."""
+    odd = [labels for labels, value in counting.items() if value and not re.fullmatch(readable, _of(labels, label, ""))]
+    if not odd:
+        return ""
+    texts = ", ".join(sorted({_of(labels, label, "none") for labels in odd}))
+    return f"{sum(counting[labels] for labels in odd):g} requests have no readable status: {label} {texts}"
+
+
+def _of(labels: Labels, name: str, default: str) -> str:
+    return dict(labels).get(name, default)
 
 
 def time_requests(window: Window, selector: Selector, *, exclude: Iterable[str]) -> tuple[dict[float, float], str]:

@@ -7,10 +7,11 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html import escape
 from os import environ
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Environment, Evidence, Finding, Kept, Ok, Release, Status
@@ -27,6 +28,9 @@ _TEXTS = ("json", "xml", "yaml", "x-har", "javascript", "x-www-form-urlencoded",
 _KEYWORD = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&]+)")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHORTEST_SECRET = 6
+_SHORTEST_WORD = 3
+"""Shorter values are struck out only where they stand alone; still shorter ones, and ports, are in every text."""
+_CUT = r"\.\.\.|…|\n\[cut|\Z"
 
 
 class Clock(Protocol):
@@ -88,6 +92,7 @@ class Secrets:
     def __init__(self, variables: Mapping[str, str] | None = None) -> None:
         self._variables = environ if variables is None else variables
         self._known: dict[str, str] = {}
+        self._words: dict[str, str] = {}
 
     def resolve(self, text: str, *, secret: bool = True) -> str:
         """Put in the value of each `${env:NAME}`; raises `CannotLook` when one is unset."""
@@ -105,13 +110,24 @@ class Secrets:
         for part in (value, *_passwords(value)):
             if len(part) >= _SHORTEST_SECRET:
                 self._known |= dict.fromkeys(_spellings(part), name)
+            elif len(part) >= _SHORTEST_WORD and not part.isdecimal():
+                self._words[part] = name
 
     def scrub(self, text: str) -> str:
         """The text with each known value replaced by its reference."""
-        if not self._known:
+        names = self._known | self._words
+        if not names:
             return text
-        longest_first = sorted(self._known, key=len, reverse=True)
-        return re.sub("|".join(map(re.escape, longest_first)), lambda found: f"${{{self._known[found[0]]}}}", text)
+        whole = [re.escape(value) for value in sorted(self._known, key=len, reverse=True)]
+        words = [rf"(?<!\w){re.escape(value)}(?!\w)" for value in sorted(self._words, key=len, reverse=True)]
+        clean = re.sub("|".join(whole + words), lambda found: f"${{{names[found[0]]}}}", text)
+        begun = "|".join(f"{re.escape(value[:_SHORTEST_SECRET])}.{{0,{len(value)}}}?" for value in self._known)
+        return re.sub(f"(?:{begun})(?={_CUT})", self._begun, clean, flags=re.DOTALL) if begun else clean
+
+    def _begun(self, found: re.Match[str]) -> str:
+        """What stands before a cut, or the reference of the value that was cut there."""
+        names = (name for value, name in self._known.items() if value.startswith(found[0]))
+        return next((f"${{{name}}}" for name in names), found[0])
 
     def scrub_bytes(self, body: bytes) -> bytes:
         """The bytes with each known value replaced by its reference."""
@@ -149,8 +165,9 @@ def _passwords(value: str) -> Iterator[str]:
 
 
 def _spellings(value: str) -> set[str]:
-    """A secret as it stands in text, in JSON and in a URL."""
-    return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], quote(value, safe="")}
+    """A secret as it stands in text, in JSON, in a URL, in a form and in HTML."""
+    written = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    return written | {quote(value, safe=""), quote_plus(value), escape(value), escape(value, quote=False)}
 
 
 @dataclass

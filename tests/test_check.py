@@ -142,6 +142,27 @@ def test_bytes_that_are_no_text_stay_as_they_are() -> None:
     assert secrets.scrub_bytes(b"\xff\xfe hunter22 \x00\x80") == b"\xff\xfe ${env:S} \x00\x80"
 
 
+@pytest.mark.parametrize("mark", ["...", "… (300 characters)", "\n[cut: the first 9 of 12 bytes]\n", ""])
+@pytest.mark.parametrize("length", [6, 10, 14])
+def test_what_was_cut_in_the_middle_of_a_secret_is_struck_out_too(mark: str, length: int) -> None:
+    secrets = Secrets({"S": "hunter22 of Ann"})
+    secrets.resolve("${env:S}")
+    assert secrets.scrub(f"it was {'hunter22 of Ann'[:length]}{mark}") == f"it was ${{env:S}}{mark}"
+
+
+def test_a_short_secret_is_struck_out_where_it_stands_alone() -> None:
+    secrets = Secrets({"S": "tiger", "T": "ab"})
+    secrets.resolve("${env:S}${env:T}")
+    assert secrets.scrub("scott/tiger, tigers; ab") == "scott/${env:S}, tigers; ab"
+
+
+@pytest.mark.parametrize("spelled", ["a&amp;b&lt;c d&quot;", 'a&amp;b&lt;c d"', "a%26b%3Cc+d%22"])
+def test_a_secret_in_html_and_in_a_form_is_struck_out(spelled: str) -> None:
+    secrets = Secrets({"S": 'a&b<c d"'})
+    secrets.resolve("${env:S}")
+    assert secrets.scrub(f"[{spelled}]") == "[${env:S}]"
+
+
 def test_values_of_any_shape_are_scrubbed() -> None:
     secrets = Secrets({"S": "hunter22"})
     secrets.resolve("${env:S}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -74,6 +75,8 @@ class Http(Parameters):
     """How long to go on asking until all is as expected."""
     max_size: Annotated[StrictInt, Field(ge=1)] = 1024 * 1024
     """The most bytes that the body may have."""
+    keep_body: StrictBool = False
+    """Whether the body is kept as evidence: only where it holds no personal data. Its size and digest always are."""
     unreachable: Literal["error", "fails"] = "error"
     """What no answer means: that nobody could look, or, with `fails`, that the service is down."""
     control: str = ""
@@ -102,7 +105,7 @@ class Http(Parameters):
         except RedirectLoop as loop:
             yield find("redirects", expected="an answer at the end of them", actual=loop.what, ok=False)
             return
-        context.attach("answer.txt", "text/plain", cut(_evidence(answer)))
+        context.attach("answer.txt", "text/plain", cut(_evidence(answer, whole=self.keep_body)))
         yield counted("answers", 1)
         yield from self._compare(answer, context)
 
@@ -286,10 +289,11 @@ def _written(value: Any) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}... ({len(text)} characters)"
 
 
-def _evidence(answer: Answer) -> bytes:
+def _evidence(answer: Answer, *, whole: bool) -> bytes:
     kind = answer.headers.get("Content-Type", "")
     lines = [f"{answer.url}", f"{answer.status} {answer.reason}"]
     lines += [f"{name}: {'(not shown)' if name.lower() in _HIDDEN else text}" for name, text in answer.headers.items()]
-    binary = b"\0" in answer.body
-    body = f"[{len(answer.body)} bytes of {kind or 'unknown type'}]" if binary else answer.text
+    digest = hashlib.sha256(answer.body).hexdigest()
+    sized = f"[{len(answer.body)} bytes of {kind or 'unknown type'}, sha256 {digest}]"
+    body = answer.text if whole and b"\0" not in answer.body else sized
     return "\n".join([*lines, "", body]).encode()

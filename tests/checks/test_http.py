@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import ssl
 import threading
@@ -166,7 +167,13 @@ def test_healthy_service_passes_and_shows_what_was_looked_at(site: Site) -> None
     evidence, body = result.attached[0]
     assert evidence.name == "answer.txt"
     assert body.startswith(f"{site.url}/healthz\n200 OK\n".encode())
-    assert b'"status": "ok"' in body
+    assert b'"status": "ok"' not in body
+    assert re.search(rb"\n\n\[\d+ bytes of application/json; charset=utf-8, sha256 [0-9a-f]{64}\]$", body)
+
+
+def test_the_body_is_kept_only_where_the_gate_says_so(site: Site) -> None:
+    kept = look(Http(url="/healthz", keep_body=True), site.environment()).attached[0][1]
+    assert b'"status": "ok"' in kept
 
 
 def test_shorthand_is_the_url(site: Site) -> None:

@@ -357,6 +357,12 @@ def test_the_exit_code_follows_the_phase_where_asked(product):
     assert (scope.code, scope.has("scope ok: 1 of 1 gate", "phase deploy: HOLD")) == (0, True), scope.out
     assert product.pytest("-m", "deploy", "--verdict", "phase").code == 10
     assert product.pytest("-m", "predeploy").code == 0
+    early = product.pytest("-m", "deploy", "--verdict", "phase")
+    assert (early.code, early.has("does not know when the deployment was", "releasegate deployed --release")) == (
+        10,
+        True,
+    )
+    assert product.releasegate("deployed").code == 0
     assert product.pytest("-m", "deploy", "--verdict", "phase").code == 0
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 __all__ = [
+    "NEEDS_DEPLOYMENT",
     "PREDECESSORS",
     "STEPS",
     "Attestation",
@@ -32,6 +33,7 @@ __all__ = [
     "Severity",
     "Status",
     "StepEvent",
+    "is_after_deployment",
 ]
 
 
@@ -130,6 +132,14 @@ PREDECESSORS: dict[Phase, tuple[Phase, ...]] = {
     Phase.REVIEW: (Phase.DEPLOY,),
 }
 """The phases whose GO a phase's GO needs; a phase that is not named needs none."""
+
+NEEDS_DEPLOYMENT = (Phase.POSTDEPLOY, Phase.DAY1, Phase.REVIEW)
+"""The phases that mean nothing before the deployment is recorded."""
+
+
+def is_after_deployment(phase: Phase, step: str) -> bool:
+    """Whether the gates of that phase and step speak of what was deployed."""
+    return phase in NEEDS_DEPLOYMENT or (phase, step) == (Phase.DEPLOY, "after")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.conditions import parse
 from pytest_releasegate.errors import ExitCode
-from pytest_releasegate.model import PREDECESSORS, STEPS, Decision, Phase, Severity, Status
+from pytest_releasegate.model import (
+    NEEDS_DEPLOYMENT,
+    PREDECESSORS,
+    STEPS,
+    Decision,
+    Phase,
+    Severity,
+    Status,
+    is_after_deployment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from pytest_releasegate.model import Attestation, Gate, Plan, PlannedGate, Release, Result, StepEvent
 
 __all__ = [
     "EXIT_CODES",
-    "NEEDS_DEPLOYMENT",
     "UNDEPLOYED",
     "Reason",
     "Standing",
@@ -60,10 +69,10 @@ _GROUPS: dict[Phase, tuple[tuple[str, ...], ...]] = {
 
 _BEFORE_DEPLOYMENT = {(Phase.PREDEPLOY, ""), (Phase.DEPLOY, "before")}
 _AFTER_DEPLOYMENT = {Phase.DEPLOY, Phase.POSTDEPLOY, Phase.DAY1, Phase.REVIEW}
-NEEDS_DEPLOYMENT = {Phase.POSTDEPLOY, Phase.DAY1, Phase.REVIEW}
-"""The phases that mean nothing before the deployment is recorded."""
 UNDEPLOYED = "the record does not know when the deployment was: releasegate deployed"
 """Why nothing after a deployment counts yet."""
+_SKEW = timedelta(minutes=5)
+"""How far the clocks of two machines may differ before a look counts as one of the future."""
 _HOLDING = {Status.ERROR, Status.INCONCLUSIVE, Status.MISSING, Status.PENDING}
 
 
@@ -138,7 +147,7 @@ def phase_verdict(phase: Phase, standings: Mapping[str, Standing], release: Rele
     """The phase's own word: its gates, the deployment that they speak of, and the GO of the phases before it."""
     own = decide(row for row in standings.values() if row.gate.phase is phase)
     reasons = list(own.reasons)
-    if not reasons and release.deployed_at is None and any(_speaks_of_it(row.gate) for row in own.standings):
+    if not reasons and release.deployed_at is None and any(_is_after(row) for row in own.standings):
         reasons.append(Reason(Decision.HOLD, UNDEPLOYED))
     for earlier in PREDECESSORS.get(phase, ()):
         if any(row.gate.phase is earlier for row in standings.values()):
@@ -149,8 +158,8 @@ def phase_verdict(phase: Phase, standings: Mapping[str, Standing], release: Rele
     return Verdict(worst, tuple(reasons), own.standings)
 
 
-def _speaks_of_it(gate: Gate) -> bool:
-    return gate.phase in NEEDS_DEPLOYMENT or (gate.phase, gate.step) == (Phase.DEPLOY, "after")
+def _is_after(row: Standing) -> bool:
+    return is_after_deployment(row.gate.phase, row.gate.step)
 
 
 def closed_steps(events: Iterable[StepEvent]) -> frozenset[tuple[Phase, str]]:
@@ -183,7 +192,7 @@ def closable(
     for phase, steps in STEPS.items():
         for step in steps:
             rows = [row for row in standings.values() if (row.gate.phase, row.gate.step) == (phase, step)]
-            early = release.deployed_at is None and any(_speaks_of_it(row.gate) for row in rows)
+            early = release.deployed_at is None and any(map(_is_after, rows))
             if rows and not early and (phase, step) not in closed and decide(rows).decision is Decision.GO:
                 found.append((phase, step))
     return found
@@ -223,6 +232,7 @@ def _attested(planned: PlannedGate, words: list[Attestation], release: Release, 
     gate = planned.gate
     role = gate.parameters.get("role", "a person")
     valid = [word for word in words if word.gate_digest == planned.digest and _in_time(gate, word.at, release)]
+    valid = [word for word in valid if word.at <= now + _SKEW]
     if not valid:
         reason = f"{role} must say: releasegate attest {gate.id} --status passed"
         return Standing(planned=planned, status=Status.PENDING, raw=Status.PENDING, reason=reason)
@@ -238,7 +248,8 @@ def _attested(planned: PlannedGate, words: list[Attestation], release: Release, 
 
 def _looked_at(planned: PlannedGate, rows: list[Result], release: Release, now: datetime) -> Standing:
     gate = planned.gate
-    valid = [row for row in rows if row.gate_digest == planned.digest and _in_time(gate, row.started_at, release)]
+    mine = [row for row in rows if row.gate_digest == planned.digest and row.started_at <= now + _SKEW]
+    valid = [row for row in mine if _in_time(gate, row.started_at, release)]
     latest = {case: _newest([row for row in valid if row.case == case]) for case in {row.case: None for row in valid}}
     cases = [_case(planned, latest.get(case), rows, _moment(planned.gate, release, now)) for case in planned.cases]
     extra = [(row.status, _told(row), row) for case, row in latest.items() if case not in planned.cases]

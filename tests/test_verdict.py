@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_releasegate.model import (
+    NEEDS_DEPLOYMENT,
     PREDECESSORS,
     STEPS,
     Attestation,
@@ -32,7 +33,6 @@ from pytest_releasegate.model import (
 )
 from pytest_releasegate.verdict import (
     EXIT_CODES,
-    NEEDS_DEPLOYMENT,
     PRECEDENCE,
     UNDEPLOYED,
     Standing,
@@ -243,6 +243,14 @@ def test_looks_on_the_wrong_side_of_the_deployment_do_not_count(
         assert standing.status is (Status.PASSED if counts else Status.MISSING)
         unknown = stood(gate, result(started_at=at), now=NOW + HOUR).status
         assert unknown is (Status.MISSING if phase in NEEDS_DEPLOYMENT else Status.PASSED)
+
+
+def test_a_look_from_the_future_does_not_count() -> None:
+    for minutes, status in ((-1, Status.PASSED), (5, Status.PASSED), (6, Status.MISSING)):
+        seen = result(started_at=NOW + timedelta(minutes=minutes))
+        assert stood(planned(valid_for=HOUR), seen).status is status
+    said = planned(kind="attest", parameters={"role": "lead"})
+    assert stood(said, words=[word(at=NOW + HOUR)]).status is Status.PENDING
 
 
 def test_a_look_before_it_was_due_does_not_count() -> None:

@@ -19,7 +19,7 @@ from pytest_releasegate.checklist.schema import FileKeys, GateKeys, ItemKeys
 from pytest_releasegate.checklist.validate import known_keys, validate
 from pytest_releasegate.checks import kinds, load_kind
 from pytest_releasegate.errors import BrokenPlan, Problem, nearest
-from pytest_releasegate.model import STEPS, Gate, Item, Place
+from pytest_releasegate.model import STEPS, Gate, Item, Place, is_after_deployment
 from pytest_releasegate.params import Parameters, format_duration
 
 if TYPE_CHECKING:
@@ -146,6 +146,9 @@ class _Reader:
         if not (self.file and item and keys and check):
             return None
         step = self.step(keys, item, route)
+        if keys.due is not None and not is_after_deployment(self.file.phase, step):
+            what = f"`due` counts from the deployment, and {self.file.phase} {step}".rstrip() + " is not after it"
+            self.problem(self.tree.place((*route, "due")), what, "only deploy after, postdeploy, day1 and review are")
         gate = self.built(keys, item, check, self.tree.place(route), step)
         try:
             return Declaration(gate, check, _digest(gate), keys.timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
@@ -71,7 +72,14 @@ def _gate(plan: Plan, name: str) -> PlannedGate:
 
 def _evidence(said: str) -> tuple[str, bytes | None]:
     """What to store of the evidence: a URL as it is, a file by its digest with its bytes."""
-    if not said or "://" in said:
+    if not said:
+        return said, None
+    if "://" in said:
+        address = urlsplit(said)
+        if not (address.scheme and address.netloc) or any(each.isspace() for each in said):
+            raise UsageProblem(f"--evidence: '{said}' is no URL", "such as https://tickets.example.com/4711")
+        if address.password:
+            raise UsageProblem("--evidence: the URL holds a password", "give it without")
         return said, None
     path = Path(said)
     if not path.is_file():

@@ -12,8 +12,8 @@ from pytest_releasegate.check import find, judge
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.execution import look
 from pytest_releasegate.hooks.body import Body
-from pytest_releasegate.model import Result, Status
-from pytest_releasegate.verdict import NEEDS_DEPLOYMENT, UNDEPLOYED, prior, stand
+from pytest_releasegate.model import NEEDS_DEPLOYMENT, Result, Status
+from pytest_releasegate.verdict import UNDEPLOYED, prior, stand
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -108,10 +108,12 @@ def _scope(
     inside = sum(len(word.standings) for word in asked.values()) if asked else len(view.standings)
     word = "ok" if verdict.decision is Decision.GO else verdict.decision.value
     text = f"scope {word}: {len(verdict.standings)} of {count(inside, 'gate')}"
-    text += f", {old} of them by an earlier run alone" if old else ""
     yield paint(text, _DECISION_STYLE[verdict.decision])
     if verdict.standings:
         yield from (f"  {line}" for line in wrap(tally(verdict.standings), columns - 2))
+    if old:
+        told = f"{old} of them passed in an earlier run, not looked at now"
+        yield from (f"  {line}" for line in wrap(told, columns - 2))
     for reason in verdict.reasons:
         if not reason.gate:
             yield from (f"  {line}" for line in wrap(one_line(reason.text), columns - 2))

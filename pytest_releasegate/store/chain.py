@@ -60,6 +60,11 @@ class Writing:
             self.connection.execute(insert(blobs).values(sha256=digest, size=len(body), body=body))
         return digest
 
+    def lost(self, digest: str, size: int) -> None:
+        """Note that bytes of that digest were never kept, unless they are."""
+        if self.connection.execute(select(blobs.c.sha256).where(blobs.c.sha256 == digest)).scalar() is None:
+            self.connection.execute(insert(blobs).values(sha256=digest, size=size, body=None))
+
     def entry(self, kind: str, row_id: int, **said: str) -> None:
         """Close the transaction's changes into an entry; `said` is who and why."""
         head = self.connection.execute(

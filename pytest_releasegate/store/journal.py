@@ -186,6 +186,8 @@ def _mismatch(line: bytes, result: Result, run: Run) -> str:
         return f"is outside of the scope of run {run.id}"
     if result.started_at < run.started_at:
         return f"is older than run {run.id}"
+    if run.ended_at and result.started_at > run.ended_at:
+        return f"is younger than the end of run {run.id}"
     return ""
 
 

@@ -45,6 +45,8 @@ class Results(Releases):
             _insert_parts(writing, release_id, row_id, result)
             for body in bodies.values():
                 writing.blob(body)
+            for piece in result.evidence:
+                writing.lost(clean_text(piece.sha256), piece.size)
             writing.entry("result", row_id)
         return row_id
 

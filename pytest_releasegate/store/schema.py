@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 __all__ = [
     "CHAINED",
+    "CHANGING",
     "HEAD",
     "REVISIONS",
     "SCHEMA",
@@ -289,3 +290,6 @@ CHAINED: dict[str, Table] = {
     )
 }
 """The tables whose every row and change stands in an entry."""
+
+CHANGING = frozenset({"releases", "runs", "release_stakeholders"})
+"""Those of them whose rows a later entry may change; what the others hold stays as it was written."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from pytest_releasegate.store.chain import GENESIS, digest_of
-from pytest_releasegate.store.schema import CHAINED, blobs, entries
+from pytest_releasegate.store.schema import CHAINED, CHANGING, blobs, entries, evidence
 from pytest_releasegate.store.values import canonical, sha256
 
 if TYPE_CHECKING:
@@ -29,9 +29,11 @@ class _Ledger:
         self.written: dict[tuple[str, int, str], int] = {}
         self.last: dict[tuple[str, int], int] = {}
 
-    def take(self, seq: int, images: list[list[Any]]) -> None:
-        """Take in the rows of one entry."""
+    def take(self, seq: int, images: list[list[Any]]) -> Iterator[str]:
+        """Take in the rows of one entry; one sentence for each that was not its to change."""
         for table, row_id, values in images:
+            if (table, row_id) in self.last and table not in CHANGING:
+                yield f"entry {seq} changes {table} row {row_id}, which entry {self.last[table, row_id]} wrote for good"
             self.rows.setdefault((table, row_id), {}).update(values)
             self.last[table, row_id] = seq
             self.written.update({(table, row_id, column): seq for column in values})
@@ -69,7 +71,7 @@ def _entry(row: Row[Any], ledger: _Ledger) -> Iterator[str]:
     try:
         document = json.loads(body)
         held = (document["seq"], document["at"], document["kind"], document["row"])
-        ledger.take(row.seq, document["rows"])
+        yield from ledger.take(row.seq, document["rows"])
     except (ValueError, LookupError, TypeError):
         yield f"entry {row.seq} ({row.kind}, {row.at}) cannot be read"
         return
@@ -107,6 +109,9 @@ def _shorten(value: Any) -> str:
 
 
 def _blobs(connection: Connection) -> Iterator[str]:
+    query = select(evidence.c.sha256, evidence.c.name).distinct().order_by(evidence.c.sha256)
+    for row in connection.execute(query.where(evidence.c.sha256.not_in(select(blobs.c.sha256)))):
+        yield f"evidence {row.sha256[:12]} ({row.name}) was removed with what is known of its bytes"
     for row in connection.execute(select(blobs).where(blobs.c.body.is_not(None)).execution_options(yield_per=50)):
         if sha256(bytes(row.body)) != row.sha256:
             yield f"evidence {row.sha256[:12]} was changed: its bytes do not fit its digest"

@@ -10,7 +10,7 @@ import pytest
 
 BASE = """
 phase: deploy
-step: before
+step: after
 items:
   - item: "1"
     title: Item
@@ -39,14 +39,14 @@ def digest(product: Any, text: str) -> str:
     ("old", "new"),
     [
         ("phase: deploy", "# why\nphase: deploy   # here"),
-        ("phase: deploy\nstep: before\n", "\n\n\nstep: before\nphase: deploy\n"),
+        ("phase: deploy\nstep: after\n", "\n\n\nstep: after\nphase: deploy\n"),
         ("        title: Gate\n        severity: low\n", "        severity: low\n        title: 'Gate'\n"),
         ("{url: /x, within: 2s, header: {A: b, C: d}}", "{header: {C: d, A: b}, within: 2s, url: /x}"),
         ("within: 2s", "within: 2000ms"),
         ("valid_for: 24h", "valid_for: 1d"),
         ("title: Gate", "title: Gate\n        owner: alice"),
-        ("step: before", "step: before\nowner: ops"),
-        ("step: before", "step: before\ntitle: What the file is about"),
+        ("step: after", "step: after\nowner: ops"),
+        ("step: after", "step: after\ntitle: What the file is about"),
         ("trigger: false", "timeout: 5s"),
         ("        observe: false\n", ""),
         (
@@ -64,8 +64,7 @@ def test_digest_is_the_same(product: Any, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("phase: deploy\nstep: before", "phase: predeploy"),
-        ("step: before", "step: after"),
+        ("phase: deploy\nstep: after", "phase: postdeploy"),
         ('item: "1"', 'item: "2"'),
         ("title: Item", "title: Item!"),
         ("title: Gate", "title: gate"),

@@ -172,6 +172,13 @@ WRONG_GATES: list[tuple[str, list[str]]] = [
         ["6:43: expected text, got the YAML bool 'true'", '    quote it: "true"'],
     ),
     ("{id: a, title: t, http: /x, valid_for: 24}", [f"6:48: {DURATION}, got '24'"]),
+    (
+        "{id: a, title: t, http: /x, due: 1h}",
+        [
+            "6:42: `due` counts from the deployment, and predeploy is not after it",
+            "    only deploy after, postdeploy, day1 and review are",
+        ],
+    ),
     ("{id: a, title: t, http: /x, due: 99999999999d}", ["6:42: expected at most 36525d, got '99999999999d'"]),
     ("{id: a, title: t, http: /x, timeout: -1s}", [f"6:46: {DURATION}, got '-1s'"]),
     (

@@ -81,6 +81,8 @@ def test_attest_asks_for_evidence_and_keeps_it(call, product):
     code, out = call("attest", "6.3.4", "--status", "passed")
     assert (code, "asks for evidence" in out) == (4, True)
     assert "no file" in call("attest", "6.3.4", "--status", "passed", "--evidence", "gone.pdf")[1]
+    for bad in ("://", "https://", "https:// x", "https://ann:secret@example.com/"):
+        assert call("attest", "6.3.4", "--status", "passed", "--evidence", bad)[0] == 4
     product.write("review.txt", "31 members of staff")
     code, out = call("attest", "6.3.4", "--status", "passed", "--evidence", "review.txt", "--person", "sam@ehr.example")
     assert (code, "says sam@ehr.example (security_lead)" in out) == (0, True)

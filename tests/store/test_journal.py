@@ -166,6 +166,7 @@ def test_run_of_another_record_is_left_where_it_is(record: Store, tmp_path: Path
     [
         ({"gate": "9.9"}, "is outside of the scope of run 1"),
         ({"started_at": -timedelta(seconds=1)}, "is older than run 1"),
+        ({"started_at": timedelta(hours=2)}, "is younger than the end of run 1"),
     ],
 )
 def test_result_that_does_not_fit_its_run_is_left(
@@ -174,6 +175,7 @@ def test_result_that_does_not_fit_its_run_is_left(
     opened, run_id = sample.started(record)
     if "started_at" in change:
         change = {"started_at": sample.at + change["started_at"]}
+        record.end_run(run_id, at=sample.at + timedelta(hours=1), decision="HOLD", exit_code=10)
     file = write(tmp_path / "j", run_id, replace(sample.result(), **change), sample.result(1))
     (found,) = recover(record, tmp_path / "j")
     assert found.recovered == 1

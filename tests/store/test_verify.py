@@ -121,6 +121,16 @@ def test_entry_forged_with_its_digest_breaks_the_chain(filled: Store) -> None:
     assert filled.verify() == ["the chain breaks at entry 5: it does not follow from entry 4"]
 
 
+def test_a_result_is_not_changed_by_a_later_entry_either(filled: Store) -> None:
+    from pytest_releasegate.store.schema import gate_results
+
+    with filled._writing() as writing:
+        writing.update(gate_results, 2, {"status": "failed"})
+        writing.entry("result", 2)
+    seq = count(filled)
+    assert filled.verify() == [f"entry {seq} changes gate_results row 2, which entry 4 wrote for good"]
+
+
 def test_removed_entry_is_named(filled: Store) -> None:
     tamper(filled, "DELETE FROM entries WHERE seq IN (4, 5)")
     said = filled.verify()
@@ -167,6 +177,17 @@ def test_changed_evidence_is_named_and_erased_evidence_is_no_defect(filled: Stor
     other = "'\\x00'::bytea" if filled.url.startswith("postgresql") else "x'00'"
     tamper(filled, f"UPDATE blobs SET body = {other} WHERE sha256 = '{piece.sha256}'")
     assert filled.verify() == [f"evidence {piece.sha256[:12]} was changed: its bytes do not fit its digest"]
+
+
+def test_removed_evidence_is_named_and_lost_evidence_is_no_defect(filled: Store, sample: Any) -> None:
+    opened, run_id = sample.started(filled, version="9")
+    piece, _ = sample.evidence(b"never kept")
+    filled.add_result(opened.id, run_id, sample.result(evidence=(piece,)), {})
+    assert (filled.verify(), filled.evidence_body(piece.sha256)) == ([], None)
+    tamper(filled, f"DELETE FROM blobs WHERE sha256 = '{piece.sha256}'")
+    assert filled.verify() == [
+        f"evidence {piece.sha256[:12]} ({piece.name}) was removed with what is known of its bytes"
+    ]
 
 
 def test_every_entry_is_canonical_and_checkable_by_hand(filled: Store) -> None:

@@ -217,10 +217,12 @@ class PlannedGate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The frozen list of gates of one release."""
+    """The frozen list of gates of one release, and the environment that they look at."""
 
     gates: tuple[PlannedGate, ...]
     digest: str
+    target: str = ""
+    """The digest of the environment as declared, references and all; part of `digest`."""
 
     def by_id(self) -> dict[str, PlannedGate]:
         """The planned gates by their ids."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,23 @@ from pytest_releasegate.model import Place, Plan, PlannedGate
 if TYPE_CHECKING:
     from pytest_releasegate.checklist.loader import Checklist, Declaration
     from pytest_releasegate.checklist.python_gates import PythonGates
+    from pytest_releasegate.model import Environment
 
 __all__ = ["differences", "freeze"]
 
 
-def freeze(checklist: Checklist, python: PythonGates) -> Plan:
-    """The plan of what is declared now; raises `BrokenPlan` where gates and Python tests do not match both ways."""
+def freeze(checklist: Checklist, python: PythonGates, environment: str = "") -> Plan:
+    """The plan of what is declared now for the named environment.
+
+    Raises `BrokenPlan` where gates and Python tests do not match both ways.
+    """
     problems = [*_unborne(checklist, python), *_nameless(checklist, python)]
     if problems:
         raise BrokenPlan(problems)
     gates = tuple(_planned(declaration, python) for declaration in checklist.declarations)
-    return Plan(gates, _digest(gates))
+    declared = checklist.environments.by_name.get(environment)
+    target = _target(declared) if declared else ""
+    return Plan(gates, _digest(gates, target), target)
 
 
 def differences(old: Plan, new: Plan) -> list[str]:
@@ -35,6 +42,8 @@ def differences(old: Plan, new: Plan) -> list[str]:
             lines.append(f"~ {name} {after[name].gate.title}: declared otherwise")
         elif changed := _cases(before[name].cases, after[name].cases):
             lines.append(f"~ {name} {after[name].gate.title}: {changed}")
+    if old.target != new.target:
+        lines.append("~ the environment: declared otherwise in environments.yaml")
     return sorted(lines, key=lambda line: line[2:])
 
 
@@ -53,8 +62,19 @@ def _planned(declaration: Declaration, python: PythonGates) -> PlannedGate:
     return PlannedGate(declaration.gate, declaration.digest, cases or ("",))
 
 
-def _digest(gates: tuple[PlannedGate, ...]) -> str:
+def _target(environment: Environment) -> str:
+    declared = {
+        **{name: getattr(environment, name) for name in ("name", "base_url", "metrics", "protected")},
+        **{name: sorted(getattr(environment, name).items()) for name in ("databases", "values")},
+        "allow": sorted(environment.allow),
+        "watch": environment.watch.total_seconds() if environment.watch else None,
+    }
+    return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(gates: tuple[PlannedGate, ...], target: str) -> str:
     lines = ["\0".join([planned.digest, *sorted(planned.cases)]) + "\n" for planned in gates]
+    lines += [f"environment {target}\n"] if target else []
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 

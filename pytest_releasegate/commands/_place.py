@@ -54,7 +54,8 @@ class Place:
         paths = paths.split() if isinstance(paths, str) else paths
         cache = self.root / ".releasegate" / "cases.json"
         declared = self.checklist.has_tests
-        return freeze(self.checklist, collect(self.root, paths, cache, _config_file(self.root), declared=declared))
+        python = collect(self.root, paths, cache, _config_file(self.root), declared=declared)
+        return freeze(self.checklist, python, self.identity.environment.name)
 
     def release(self) -> Release:
         """The release of the record that is meant; raises `UsageProblem` when the record does not know it."""

@@ -161,16 +161,17 @@ def start(config: pytest.Config, clock: Clock) -> GateSession:
     sent = getattr(config, "workerinput", {}).get("releasegate")
     if sent:
         return _worker(config, checklist, identity, json.loads(sent), clock)
-    plan = _plan(config, checklist)
+    plan = _plan(config, checklist, identity)
     if asking.expression(config) and not config.getoption("collectonly") and not identity.overridden:
         return _opened(config, checklist, identity, plan, clock)
     return _rehearsal(config, checklist, identity, plan, clock)
 
 
-def _plan(config: pytest.Config, checklist: Checklist) -> Plan:
+def _plan(config: pytest.Config, checklist: Checklist, identity: Identity) -> Plan:
     cache = config.rootpath / ".releasegate" / "cases.json"
     paths = asking.paths(config)
-    return freeze(checklist, collect(config.rootpath, paths, cache, config.inipath, declared=checklist.has_tests))
+    python = collect(config.rootpath, paths, cache, config.inipath, declared=checklist.has_tests)
+    return freeze(checklist, python, identity.environment.name)
 
 
 def _opened(config: pytest.Config, checklist: Checklist, identity: Identity, plan: Plan, clock: Clock) -> GateSession:
@@ -221,7 +222,7 @@ def _worker(
     from pytest_releasegate.store import open_store
 
     if not sent["url"]:
-        return _rehearsal(config, checklist, identity, _plan(config, checklist), clock)
+        return _rehearsal(config, checklist, identity, _plan(config, checklist, identity), clock)
     store = open_store(sent["url"], create=False)
     release = store.release(sent["release"])
     session = GateSession(

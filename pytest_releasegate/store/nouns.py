@@ -37,7 +37,8 @@ __all__ = [
 
 def plan_to_json(plan: Plan) -> str:
     """The plan as canonical JSON; raises `ValueError` naming the gate whose parameters JSON cannot carry."""
-    text = canonical({"digest": plan.digest, "gates": [_planned_document(each) for each in plan.gates]}).decode()
+    gates = [_planned_document(each) for each in plan.gates]
+    text = canonical({"digest": plan.digest, "target": plan.target, "gates": gates}).decode()
     if (read := plan_from_json(text)) != plan:
         odd = next(mine for mine, theirs in zip(plan.gates, read.gates, strict=True) if mine != theirs)
         raise ValueError(f"{odd.gate.place}: gate {odd.gate.id}: the record cannot keep its parameters: {odd.gate}")
@@ -47,7 +48,7 @@ def plan_to_json(plan: Plan) -> str:
 def plan_from_json(text: str) -> Plan:
     """The plan that `plan_to_json` wrote."""
     document = unpack(json.loads(text))
-    return Plan(tuple(_planned(each) for each in document["gates"]), document["digest"])
+    return Plan(tuple(_planned(each) for each in document["gates"]), document["digest"], document.get("target", ""))
 
 
 def _planned_document(planned: PlannedGate) -> dict[str, Any]:

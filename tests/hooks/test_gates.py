@@ -222,6 +222,15 @@ def test_the_plan_of_a_protected_environment_stays_frozen(product):
     assert product.pytest("-m", "predeploy", "--env", "prod").code == 1
 
 
+def test_the_environment_is_part_of_the_frozen_plan(product):
+    product.gates("predeploy", GOOD)
+    assert product.pytest("-m", "predeploy", "--env", "prod").code == 0
+    environments = (product.root / "gates/environments.yaml").read_text()
+    product.write("gates/environments.yaml", environments.replace("ehr.example.com", "other.example.com"))
+    ran = product.pytest("-m", "predeploy", "--env", "prod")
+    assert (ran.code, ran.has("plan of 1.4.0/prod is frozen", "~ the environment: declared otherwise")) == (4, True)
+
+
 def test_a_result_of_what_was_declared_otherwise_does_not_count(product):
     product.gates("predeploy", GOOD, BAD)
     product.pytest("-m", "predeploy", "-k", "6.1.1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from tests.conftest import Ran
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from threading import Event
 
 RED = {
     "rls": ("40-compliance.yaml::C1.3.1", "select on public.clients as clinician", "1833 others"),
@@ -79,6 +81,41 @@ def test_the_gate_goes_red_and_says_why(deployed: Deployed, name: str) -> None:
 def test_all_of_them_are_green_when_nothing_is_broken(deployed: Deployed) -> None:
     ran = deployed.pytest(*[f"gates/{gate}" for name, (gate, *_) in RED.items() if name not in {"errors", "latency"}])
     assert ran.code == 0, ran.out
+
+
+def test_deadlocks_that_go_on_ask_for_a_rollback(deployed: Deployed) -> None:
+    from threading import Event, Thread
+
+    over = Event()
+    fighters = Thread(target=_deadlock, args=(deployed.info.environment()["RELEASEGATE_DEMO_DSN"], over))
+    fighters.start()
+    try:
+        ran = deployed.pytest("gates/test_database_triggers.py")
+    finally:
+        over.set()
+        fighters.join()
+    assert (ran.code, ran.has("deadlocks meanwhile: expected <= 2, got")) == (1, True), ran.out
+
+
+def _deadlock(dsn: str, over: Event) -> None:
+    """Two sessions that wait for each other's lock until the server ends one of them, and again."""
+    from threading import Barrier, Thread
+
+    import psycopg
+
+    def take(first: int, second: int, both: Barrier) -> None:
+        with psycopg.connect(dsn) as connection, suppress(psycopg.errors.DeadlockDetected):
+            connection.execute("select pg_advisory_xact_lock(%s)", [first])
+            both.wait(timeout=10)
+            connection.execute("select pg_advisory_xact_lock(%s)", [second])
+
+    while not over.is_set():
+        both = Barrier(2)
+        pair = [Thread(target=take, args=(*locks, both)) for locks in ((1, 2), (2, 1))]
+        for one in pair:
+            one.start()
+        for one in pair:
+            one.join()
 
 
 def _with_visitors(deployed: Deployed, gate: str) -> Ran:

@@ -22,6 +22,7 @@ _INI = (
     ("releasegate_release", "the release that is looked at"),
     ("releasegate_env", "the environment that is looked at"),
     ("releasegate_record", "where the record lies; .releasegate/record.db by default"),
+    ("releasegate_zone", "the zone of instants that people write without offset, such as Europe/Berlin"),
     ("releasegate_chromium", "the Chromium to drive: `auto` or a path"),
 )
 
@@ -50,6 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["scope", "phase"],
         default="scope",
         help="what the exit code follows: the gates asked for, or the worst of their phases",
+    )
+    group.addoption(
+        "--gates",
+        dest="releasegate_which",
+        choices=["all", "stale"],
+        default="all",
+        help="`stale` looks again only at what is missing, failed, stale or pending by the record",
     )
     parser.addini("releasegate_gates", "the folder with the gate files", default="gates")
     parser.addini(

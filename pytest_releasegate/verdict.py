@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXIT_CODES",
+    "HOLDS",
     "UNDEPLOYED",
     "Reason",
     "Standing",
@@ -73,6 +74,8 @@ UNDEPLOYED = "the record does not know when the deployment was: releasegate depl
 """Why nothing after a deployment counts yet."""
 _SKEW = timedelta(minutes=5)
 """How far the clocks of two machines may differ before a look counts as one of the future."""
+HOLDS = frozenset({Status.PASSED, Status.ATTESTED, Status.WAIVED, Status.NOT_APPLICABLE, Status.NOT_DUE})
+"""The statuses that stand in nobody's way."""
 _HOLDING = {Status.ERROR, Status.INCONCLUSIVE, Status.MISSING, Status.PENDING}
 
 

@@ -21,7 +21,8 @@ _SKEW = timedelta(minutes=5)
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--at", default="", metavar="INSTANT", help="such as 2026-03-01T02:00:00Z; now without it")
+    text = "such as 2026-03-01T02:00:00Z, or without offset in the zone of the ini value releasegate_zone; else now"
+    parser.add_argument("--at", default="", metavar="INSTANT", help=text)
     place_arguments(parser)
 
 
@@ -30,7 +31,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
     here = place(asked)
     release = here.release()
     now = asked.clock.now()
-    at = parse_instant(asked.at) if asked.at else release.deployed_at or now
+    zone = str(here.settings.get("releasegate_zone", ""))
+    at = parse_instant(asked.at, zone) if asked.at else release.deployed_at or now
     if at > now + _SKEW:
         raise UsageProblem(f"{at:%Y-%m-%d %H:%M} UTC is in the future", "call this when the release is live")
     if at < release.opened_at:

@@ -13,7 +13,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.execution import look
 from pytest_releasegate.hooks.body import Body
 from pytest_releasegate.model import NEEDS_DEPLOYMENT, Result, Status
-from pytest_releasegate.verdict import UNDEPLOYED, prior, stand
+from pytest_releasegate.verdict import HOLDS, UNDEPLOYED, prior, stand
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LOOKED", "GateNotGreen", "Looked", "Looker", "Probe", "look_at"]
 
-_HOLDS = {Status.PASSED, Status.ATTESTED, Status.WAIVED, Status.NOT_APPLICABLE, Status.NOT_DUE}
 _POLL = 0.1
 _PATIENCE = 600.0
 
@@ -113,7 +112,7 @@ def _unmet(session: GateSession, gate: Gate) -> str:
     start = session.clock.monotonic()
     while True:
         standings = _standings(session)
-        unmet = [standings[need] for need in gate.needs if standings[need].status not in _HOLDS]
+        unmet = [standings[need] for need in gate.needs if standings[need].status not in HOLDS]
         waiting = any(row.status is Status.MISSING for row in unmet)
         if not waiting or session.clock.monotonic() - start > patience:
             return "; ".join(f"needs {row.gate.id}, which is {row.status}" for row in unmet)

@@ -22,7 +22,7 @@ from pytest_releasegate.lifecycle.facts import parse_facts
 from pytest_releasegate.lifecycle.identify import Asked, Identity, identify
 from pytest_releasegate.lifecycle.opening import cut_off, open_or_find
 from pytest_releasegate.model import Release, Run
-from pytest_releasegate.verdict import closed_steps, due_steps, is_final
+from pytest_releasegate.verdict import HOLDS, closed_steps, due_steps, is_final, stand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,8 @@ class GateSession:
     secrets: Secrets = field(default_factory=Secrets)
     notes: list[str] = field(default_factory=list)
     run: int = 0
+    fresh: frozenset[str] = frozenset()
+    """The gates that the record holds as they should be, and that `--gates stale` leaves alone."""
     worker: str = ""
     journal: Journal | None = None
 
@@ -79,7 +81,7 @@ class GateSession:
 
     def runs(self, gate: Gate) -> bool:
         """Whether the run looks at a gate of its scope: not when its step is closed and others have followed."""
-        return not is_final(gate, self.closed())
+        return gate.id not in self.fresh and not is_final(gate, self.closed())
 
     def closed(self) -> frozenset[tuple[Phase, str]]:
         """The steps that the record knows as closed."""
@@ -130,7 +132,8 @@ class GateSession:
 
     def to_worker(self) -> str:
         """What a worker must know, as text."""
-        return json.dumps({"release": self.release.id, "run": self.run, "url": self.store.url if self.store else ""})
+        url = self.store.url if self.store else ""
+        return json.dumps({"release": self.release.id, "run": self.run, "url": url, "fresh": sorted(self.fresh)})
 
 
 class _Memory:
@@ -188,7 +191,15 @@ def _opened(config: pytest.Config, checklist: Checklist, identity: Identity, pla
     recovered = recover(store, session.folder / "journal")
     session.notes += [*cut_off(store, opened.release.id, recovered, now), *opened.notes]
     session.run = store.start_run(opened.release.id, _run(session))
+    if config.getoption("releasegate_which") == "stale":
+        session.fresh = _fresh(store, session)
     return _filled(session, config)
+
+
+def _fresh(store: Store, session: GateSession) -> frozenset[str]:
+    release, now = session.release, session.clock.now()
+    rows = stand(session.plan, store.results(release.id), store.attestations(release.id), release, now)
+    return frozenset(name for name, row in rows.items() if row.status in HOLDS)
 
 
 def _rehearsal(
@@ -228,7 +239,7 @@ def _worker(
     session = GateSession(
         config.rootpath, checklist, identity, release, store.plan(release.id), asking.expression(config), store, clock
     )
-    session.run = sent["run"]
+    session.run, session.fresh = sent["run"], frozenset(sent["fresh"])
     session.worker = str(getattr(config, "workerinput")["workerid"])  # noqa: B009  xdist's own attribute
     return _filled(session, config)
 

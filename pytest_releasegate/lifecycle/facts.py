@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from pytest_releasegate.errors import UsageProblem
 
@@ -24,10 +25,14 @@ def parse_facts(words: Iterable[str]) -> dict[str, bool]:
     return facts
 
 
-def parse_instant(text: str) -> datetime:
-    """An instant with its offset from UTC, such as 2026-03-01T02:00:00+01:00; raises `UsageProblem` otherwise."""
+def parse_instant(text: str, zone: str = "") -> datetime:
+    """An instant such as 2026-03-01T02:00:00+01:00, or without offset in the zone; raises `UsageProblem` otherwise.
+
+    What a clock of the zone shows twice, or never, needs its offset.
+    """
     try:
         instant = datetime.fromisoformat(text)
+        instant = instant if instant.tzinfo or not zone else _in_zone(instant, zone)
         in_utc = instant.astimezone(UTC) if instant.tzinfo else None
     except (ValueError, OverflowError):
         raise UsageProblem(f"instant '{text}': expected ISO 8601", "such as 2026-03-01T02:00:00Z") from None
@@ -35,3 +40,14 @@ def parse_instant(text: str) -> datetime:
         naive = instant.isoformat()
         raise UsageProblem(f"instant '{text}' has no offset from UTC", f"write {naive}Z or {naive}+01:00")
     return in_utc
+
+
+def _in_zone(instant: datetime, zone: str) -> datetime:
+    try:
+        local = instant.replace(tzinfo=ZoneInfo(zone))
+    except (KeyError, OSError, ValueError):  # what is no key, what is a folder, what leads out of it
+        raise UsageProblem(f"releasegate_zone '{zone}' is not known here", "such as Europe/Berlin or UTC") from None
+    if local.utcoffset() != local.replace(fold=1).utcoffset():
+        what = f"instant '{instant.isoformat()}': the clocks of {zone} show it twice, or never, that day"
+        raise UsageProblem(what, f"write its offset, such as {instant.isoformat()}+01:00")
+    return local

@@ -222,6 +222,17 @@ def test_the_plan_of_a_protected_environment_stays_frozen(product):
     assert product.pytest("-m", "predeploy", "--env", "prod").code == 1
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_stale_looks_again_only_at_what_does_not_hold(product, workers):
+    product.gates("predeploy", GOOD, BAD, "id: 6.1.3, title: Old, document: NOTES.md, valid_for: 1ms")
+    assert product.pytest("-m", "predeploy").code == 1
+    product.write("NOTES.md", "# Release notes\n\nWe did things.\n\n## Known issues\n\nNone that we know of.\n")
+    ran = product.pytest("-m", "predeploy", "--gates", "stale", *workers)
+    assert ran.has("1 of them passed in an earlier run, not looked at now"), ran.out
+    looked = [result.gate for result in product.results()]
+    assert {name: looked.count(name) for name in looked} == {"6.1.1": 1, "6.1.2": 2, "6.1.3": 2}
+
+
 def test_the_environment_is_part_of_the_frozen_plan(product):
     product.gates("predeploy", GOOD)
     assert product.pytest("-m", "predeploy", "--env", "prod").code == 0

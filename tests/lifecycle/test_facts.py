@@ -59,3 +59,31 @@ def test_what_is_no_instant(text: str) -> None:
 def test_instant_that_utc_cannot_hold(text: str) -> None:
     with pytest.raises(UsageProblem, match="expected ISO 8601"):
         parse_instant(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "utc"),
+    [
+        ("2026-03-01T02:00", "Europe/Berlin", "2026-03-01T01:00:00+00:00"),
+        ("2026-07-01T02:00", "Europe/Berlin", "2026-07-01T00:00:00+00:00"),
+        ("2026-03-01T02:00Z", "Europe/Berlin", "2026-03-01T02:00:00+00:00"),
+        ("2026-03-01", "UTC", "2026-03-01T00:00:00+00:00"),
+    ],
+)
+def test_an_instant_without_offset_is_of_the_configured_zone(text: str, zone: str, utc: str) -> None:
+    assert parse_instant(text, zone).isoformat() == utc
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "said"),
+    [
+        ("2026-10-25T02:30", "Europe/Berlin", "show it twice, or never"),
+        ("2026-03-29T02:30", "Europe/Berlin", "show it twice, or never"),
+        ("2026-03-01T02:00", "Europe/Bonn", "'Europe/Bonn' is not known here"),
+        ("2026-03-01T02:00", "../x", "'../x' is not known here"),
+        ("2026-03-01T02:00", "Europe", "'Europe' is not known here"),
+    ],
+)
+def test_an_instant_that_no_zone_tells_is_refused(text: str, zone: str, said: str) -> None:
+    with pytest.raises(UsageProblem, match=said):
+        parse_instant(text, zone)

@@ -10,6 +10,7 @@ demo: $(STAMP) browser
 	@$(BIN)/releasegate demo $(if $(BREAK),--break $(BREAK))
 
 test: $(STAMP) browser
+	@command -v npm >/dev/null || { echo "missing: npm, which builds Allure's report (Debian: npm)" >&2; exit 1; }
 	@$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 300 $(ARGS)
 
 lint: $(STAMP)

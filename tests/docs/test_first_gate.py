@@ -63,6 +63,8 @@ def test_a_stranger_adds_a_gate_by_following_the_readme(product):
         again = product.releasegate("status", "--exit-code", "--phase", "deploy")
     assert done == [
         ("releasegate", "check", 0),
+        ("releasegate", "open", 0),
+        ("releasegate", "deployed", 0),
         ("pytest", "-m", 10),  # a person has to speak
         ("releasegate", "attest", 0),
         ("releasegate", "status", 0),

@@ -16,7 +16,7 @@ from pytest_releasegate.checklist.loader import Checklist, load
 from pytest_releasegate.checklist.plan import freeze
 from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import UsageProblem
-from pytest_releasegate.lifecycle.identify import Asked, Identity, identify
+from pytest_releasegate.lifecycle.identify import Asked, Identity, identify, record_at
 from pytest_releasegate.lifecycle.opening import person
 
 if TYPE_CHECKING:
@@ -108,9 +108,7 @@ def place(asked: argparse.Namespace, *, create: bool = False) -> Place:
             branch=getattr(asked, "branch", ""),
         ),
     )
-    url = asked.record or os.environ.get("RELEASEGATE_RECORD", "") or str(settings.get("releasegate_record", ""))
-    if "://" not in url:
-        url = f"sqlite:///{(root / (url or '.releasegate/record.db')).resolve()}"
+    url = record_at(root, asked.record, str(settings.get("releasegate_record", "")))
     return Place(root, settings, checklist, identity, partial(open_store, url, create=create, clock=asked.clock))
 
 

@@ -19,7 +19,7 @@ from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import RecordError, UsageProblem
 from pytest_releasegate.hooks import asking
 from pytest_releasegate.lifecycle.facts import parse_facts
-from pytest_releasegate.lifecycle.identify import Asked, Identity, identify
+from pytest_releasegate.lifecycle.identify import Asked, Identity, identify, record_at
 from pytest_releasegate.lifecycle.opening import cut_off, open_or_find
 from pytest_releasegate.model import Release, Run
 from pytest_releasegate.verdict import HOLDS, closed_steps, due_steps, is_final, stand
@@ -150,11 +150,8 @@ class _Memory:
 
 def record_url(config: pytest.Config) -> str:
     """Where the record lies: `--record`, RELEASEGATE_RECORD, ini, else a file under the root."""
-    said = config.getoption("releasegate_record") or os.environ.get("RELEASEGATE_RECORD")
-    url = str(said or config.getini("releasegate_record") or "")
-    if "://" in url:
-        return url
-    return f"sqlite:///{(config.rootpath / (url or '.releasegate/record.db')).resolve()}"
+    said = str(config.getoption("releasegate_record") or "")
+    return record_at(config.rootpath, said, str(config.getini("releasegate_record") or ""))
 
 
 def start(config: pytest.Config, clock: Clock) -> GateSession:

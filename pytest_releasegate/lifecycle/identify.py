@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.checklist.environments import Environments
     from pytest_releasegate.model import Environment
 
-__all__ = ["Asked", "Identity", "identify"]
+__all__ = ["Asked", "Identity", "identify", "record_at"]
 
 _VERSION_TAG = re.compile(r"v?(\d+(?:\.\d+)+(?:[-+.]?[0-9A-Za-z.]+)*)")
 
@@ -74,6 +74,12 @@ def identify(
         overridden=bool(asked.base_url) and environment.base_url != _declared(environments, environment),
         branch=asked.branch or _branch(root, variables),
     )
+
+
+def record_at(root: Path, said: str, ini: str) -> str:
+    """The URL of the record: what the command says, RELEASEGATE_RECORD, the ini value, else a file under the root."""
+    url = said or os.environ.get("RELEASEGATE_RECORD", "") or ini
+    return url if "://" in url else f"sqlite:///{(root / (url or '.releasegate/record.db')).resolve()}"
 
 
 def _environment(known: Environments, asked: Asked, variables: Mapping[str, str]) -> tuple[Environment, str, str]:

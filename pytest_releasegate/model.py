@@ -31,6 +31,7 @@ __all__ = [
     "Result",
     "Run",
     "Severity",
+    "Start",
     "Status",
     "StepEvent",
     "is_after_deployment",
@@ -196,6 +197,8 @@ class Gate:
     """A failure asks for a rollback."""
     observe: bool = False
     """Looked at and shown, never decisive."""
+    writes: bool = False
+    """It changes something for good, and runs once."""
     owner: str = ""
     place: Place
 
@@ -328,6 +331,16 @@ class Run:
     exit_code: int | None = None
     tool_version: str = ""
     id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A gate that writes was begun; written before it starts, so that nothing begins it twice."""
+
+    gate: str
+    case: str
+    at: datetime
+    run: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,6 +218,7 @@ class _Reader:
             due=keys.due,
             trigger=keys.trigger,
             observe=keys.observe,
+            writes=keys.writes,
             owner=keys.owner or item.owner or file.owner,
             place=place,
         )
@@ -270,6 +271,7 @@ def _digest(gate: Gate) -> str:
         "due": format_duration(gate.due) if gate.due else "",
         "trigger": gate.trigger,
         "observe": gate.observe,
+        **({"writes": True} if gate.writes else {}),
     }
     return hashlib.sha256(rfc8785.dumps(declared)).hexdigest()
 

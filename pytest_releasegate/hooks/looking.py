@@ -59,6 +59,9 @@ def look_at(item: pytest.Item, session: GateSession, declaration: Declaration) -
         result = _result(session, declaration, Status.ERROR, session.clock.now(), message=missing)
         item.stash[LOOKED] = Looked(result)
         raise GateNotGreen(missing)
+    if begun := session.begin(gate):
+        item.stash[LOOKED] = Looked(_result(session, declaration, Status.ERROR, session.clock.now(), message=begun))
+        raise GateNotGreen(begun)
     seen = look(declaration.check, session.context(), timeout=declaration.timeout)  # type: ignore[arg-type]
     result = _result(
         session,
@@ -195,7 +198,7 @@ class Looker:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Before a Python gate: the same conditions as for any other, so that it is not looked at out of its time."""
-        from pytest_releasegate.hooks.collect import GATE, GateItem
+        from pytest_releasegate.hooks.collect import CASE, GATE, GateItem
 
         if GATE not in item.stash or isinstance(item, GateItem):
             return
@@ -204,7 +207,7 @@ class Looker:
         if known:
             item.stash[NOT_ASKED] = True
             _stop(*known)
-        unmet = _unmet(self.session, gate)
+        unmet = _unmet(self.session, gate) or self.session.begin(gate, item.stash[CASE])
         if unmet:
             pytest.fail(unmet, pytrace=False)
 

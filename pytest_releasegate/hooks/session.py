@@ -21,7 +21,7 @@ from pytest_releasegate.hooks import asking
 from pytest_releasegate.lifecycle.facts import parse_facts
 from pytest_releasegate.lifecycle.identify import Asked, Identity, identify, record_at
 from pytest_releasegate.lifecycle.opening import cut_off, open_or_find
-from pytest_releasegate.model import Release, Run
+from pytest_releasegate.model import Release, Run, Start
 from pytest_releasegate.verdict import HOLDS, closed_steps, due_steps, is_final, stand
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class GateSession:
     notes: list[str] = field(default_factory=list)
     run: int = 0
     fresh: frozenset[str] = frozenset()
-    """The gates that the record holds as they should be, and that `--gates stale` leaves alone."""
+    """Gates that are not looked at anew: those that write and have begun; with `--gates stale`, those that hold."""
     worker: str = ""
     journal: Journal | None = None
 
@@ -82,6 +82,16 @@ class GateSession:
     def runs(self, gate: Gate) -> bool:
         """Whether the run looks at a gate of its scope: not when its step is closed and others have followed."""
         return gate.id not in self.fresh and not is_final(gate, self.closed())
+
+    def begin(self, gate: Gate, case: str = "") -> str:
+        """Note that a gate that writes begins; why it must not, where it began before."""
+        if not gate.writes:
+            return ""
+        if not (self.recorded and self.store):
+            return f"{gate.id} writes, and a rehearsal leaves no row that keeps it from running twice: ask by -m"
+        start = Start(gate=gate.id, case=case, at=self.clock.now(), run=self.run)
+        earlier = self.store.begin(self.release.id, gate, start)
+        return _begun(gate, earlier) if earlier else ""
 
     def closed(self) -> frozenset[tuple[Phase, str]]:
         """The steps that the record knows as closed."""
@@ -188,8 +198,9 @@ def _opened(config: pytest.Config, checklist: Checklist, identity: Identity, pla
     recovered = recover(store, session.folder / "journal")
     session.notes += [*cut_off(store, opened.release.id, recovered, now), *opened.notes]
     session.run = store.start_run(opened.release.id, _run(session))
+    session.fresh = _written(store, session)
     if config.getoption("releasegate_which") == "stale":
-        session.fresh = _fresh(store, session)
+        session.fresh |= _fresh(store, session)
     return _filled(session, config)
 
 
@@ -197,6 +208,23 @@ def _fresh(store: Store, session: GateSession) -> frozenset[str]:
     release, now = session.release, session.clock.now()
     rows = stand(session.plan, store.results(release.id), store.attestations(release.id), release, now)
     return frozenset(name for name, row in rows.items() if row.status in HOLDS)
+
+
+def _written(store: Store, session: GateSession) -> frozenset[str]:
+    """The gates that write and have begun; a note for each that has begun and left no result."""
+    found = set()
+    results = {(row.gate, row.case) for row in store.results(session.release.id)}
+    for gate in (planned.gate for planned in session.plan.gates if planned.gate.writes):
+        begun = store.starts(session.release.id, gate)
+        found |= {start.gate for start in begun}
+        session.notes += [_begun(gate, start) for start in begun if (start.gate, start.case) not in results]
+    return frozenset(found)
+
+
+def _begun(gate: Gate, start: Start) -> str:
+    step = f"{gate.phase}/{gate.step}" if gate.step else gate.phase.value
+    what = f"{gate.id} writes, and was begun {start.at:%Y-%m-%d %H:%M:%S} UTC by run {start.run}"
+    return f"{what}: see what it has done, then releasegate reopen {step} --reason ..."
 
 
 def _rehearsal(

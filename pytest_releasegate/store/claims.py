@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from pytest_releasegate.model import Attestation, Phase, Status, StepEvent
+from pytest_releasegate.model import Attestation, Phase, Start, Status, StepEvent
 from pytest_releasegate.store.results import Results
-from pytest_releasegate.store.schema import attestations, audit_logs, release_stakeholders, step_events
+from pytest_releasegate.store.schema import attestations, audit_logs, release_stakeholders, starts, step_events
 from pytest_releasegate.store.values import canonical, clean, from_text, sha256, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sqlalchemy import Row, Table
+    from sqlalchemy import Connection, Row, Table
 
+    from pytest_releasegate.model import Gate
     from pytest_releasegate.store.chain import Writing
 
 __all__ = ["AuditLog", "Claims"]
@@ -71,6 +72,31 @@ class Claims(Results):
     def step_events(self, release_id: int) -> list[StepEvent]:
         """The step events of a release, in the order in which they were recorded."""
         return [_step_event(row) for row in self._of_release(step_events, release_id)]
+
+    def begin(self, release_id: int, gate: Gate, start: Start) -> Start | None:
+        """Note that a gate that writes begins; else the earlier beginning since its step was last reopened."""
+        with self._writing() as writing:
+            earlier = self._starts(writing.connection, release_id, gate)
+            if found := next((each for each in earlier if each.case == start.case), None):
+                return found
+            values = {"gate": start.gate, "case_name": start.case, "at": to_text(start.at), "run_id": start.run}
+            row_id = writing.insert(starts, {"release_id": release_id, **values})
+            writing.entry("start", row_id)
+        return None
+
+    def starts(self, release_id: int, gate: Gate) -> list[Start]:
+        """The beginnings of a gate that writes since its step was last reopened, oldest first."""
+        with self._reading() as connection:
+            return self._starts(connection, release_id, gate)
+
+    def _starts(self, connection: Connection, release_id: int, gate: Gate) -> list[Start]:
+        events = step_events.c
+        mine = (events.release_id == release_id) & (events.phase == str(gate.phase)) & (events.step == gate.step)
+        reopened = select(func.max(events.at)).where(mine, events.event == "reopened")
+        since = connection.execute(reopened).scalar() or ""
+        query = select(starts).where(starts.c.release_id == release_id, starts.c.gate == gate.id, starts.c.at >= since)
+        rows = connection.execute(query.order_by(starts.c.id))
+        return [Start(gate=row.gate, case=row.case_name, at=from_text(row.at), run=row.run_id) for row in rows]
 
     def set_stakeholders(self, release_id: int, people: Mapping[str, tuple[str, str]]) -> None:
         """Name the people, as (name, email), in these roles; roles that are not named keep theirs."""

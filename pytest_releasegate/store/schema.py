@@ -35,6 +35,7 @@ __all__ = [
     "runs",
     "sign_offs",
     "snapshots",
+    "starts",
     "step_events",
     "waivers",
 ]
@@ -42,7 +43,7 @@ __all__ = [
 SCHEMA = "releasegate"
 """Where the tables stand in PostgreSQL."""
 VERSION_TABLE = "schema_version"
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """The migrations this version knows, oldest first; a test compares them with the folder."""
 HEAD = REVISIONS[-1]
 
@@ -233,6 +234,18 @@ release_stakeholders = Table(
     sqlite_autoincrement=True,
 )
 
+starts = Table(
+    "starts",
+    metadata,
+    _id(),
+    _release(),
+    Column("run_id", Integer, ForeignKey("runs.id"), nullable=False),
+    _text("gate"),
+    _text("case_name"),
+    _instant("at"),
+    sqlite_autoincrement=True,
+)
+
 step_events = Table(
     "step_events",
     metadata,
@@ -286,6 +299,7 @@ CHAINED: dict[str, Table] = {
         sign_offs,
         release_stakeholders,
         step_events,
+        starts,
         audit_logs,
     )
 }

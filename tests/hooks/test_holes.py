@@ -280,3 +280,36 @@ def test_a_run_that_leaves_gates_out_says_how_many_it_looked_at(product):
     ran = product.pytest("-m", "predeploy", "-k", "6.1.1")
     told = "scope ok: 2 of 2 gates 2 passed 1 of them passed in an earlier run, not looked at now"
     assert (ran.code, ran.has(told)) == (0, True), ran.out
+
+
+WRITES = "id: t, title: T, test: smoke/test_a.py, writes: true"
+COUNTING = mark(
+    "def test_a():\n    with open('runs.txt', 'a') as file:\n        file.write('x')\n"
+    "    if 'RG_DIE' in os.environ:\n        os._exit(1)\n    assert 'RG_BAD' not in os.environ"
+)
+
+
+def test_a_gate_that_writes_runs_once_until_its_step_is_reopened(product):
+    product.gates("deploy", WRITES, head="step: after")
+    product.write("smoke/test_a.py", COUNTING)
+    by_path = product.pytest("smoke/test_a.py")
+    assert (by_path.code, by_path.has("t writes, and a rehearsal leaves no row")) == (1, True), by_path.out
+    assert product.pytest("-m", "deploy", RG_BAD="1").code == 1
+    assert product.pytest("-m", "deploy").code == 1
+    assert (product.root / "runs.txt").read_text() == "x"
+    assert product.releasegate("reopen", "deploy/after", "--reason", "mended").code == 0
+    assert product.pytest("-m", "deploy", "-n", "1").code == 0
+    assert product.pytest("-m", "deploy", "-n", "1").code == 0
+    assert (product.root / "runs.txt").read_text() == "xx"
+
+
+def test_a_gate_that_writes_and_was_killed_is_not_begun_again(product):
+    product.gates("predeploy", WRITES)
+    product.write("smoke/test_a.py", COUNTING)
+    product.pytest("-m", "predeploy", RG_DIE="1")
+    ran = product.pytest("-m", "predeploy")
+    told = ("t writes, and was begun", "see what it has done, then releasegate reopen predeploy --reason")
+    assert (ran.code, ran.has(*told), (product.root / "runs.txt").read_text()) == (10, True, "x"), ran.out
+    assert product.releasegate("reopen", "predeploy", "--reason", "nothing had happened").code == 0
+    assert product.pytest("-m", "predeploy").code == 0
+    assert product.releasegate("verify").code == 0

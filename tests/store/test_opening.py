@@ -280,3 +280,15 @@ def test_removed_file_is_noticed(tmp_path: Path, sample: Any) -> None:
         with pytest.raises(RecordError, match="the file was removed or replaced"):
             store.add_result(opened.id, run_id, sample.result(), {})
     assert not Path(tmp_path / "record.db").exists()
+
+
+def test_an_older_record_is_migrated_when_it_is_opened(url: str) -> None:
+    from pytest_releasegate.store.migrate import version_of
+
+    with open_store(url) as store, store._writer.begin() as connection:
+        prefix = "releasegate." if connection.dialect.name == "postgresql" else ""
+        connection.exec_driver_sql(f"DROP TABLE {prefix}starts")
+        connection.exec_driver_sql(f"UPDATE {prefix}schema_version SET version_num = '0001'")
+    with open_store(url) as store, store._engine.connect() as connection:
+        assert version_of(connection) == "0002"
+        assert store.verify() == []

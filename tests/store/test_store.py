@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_releasegate.errors import RecordError, UsageProblem
-from pytest_releasegate.model import Attestation, Finding, Kept, Ok, Phase, Status, StepEvent
+from pytest_releasegate.model import Attestation, Finding, Kept, Ok, Phase, Start, Status, StepEvent
 from pytest_releasegate.store import open_store
 from pytest_releasegate.testing import FakeClock
 
@@ -233,6 +233,22 @@ def test_recorded_of_first_is_the_oldest_since_a_step_was_reopened(store: Store,
     assert first.value == 8
     store.add_step_event(opened.id, replace(event, event="reopened", reason="again", at=event.at + timedelta(hours=1)))
     assert store.recorded(opened, "rows", of="first") is None
+
+
+def test_a_gate_begins_once_a_case_until_its_step_is_reopened(store: Store, sample: Any) -> None:
+    opened, run_id = sample.started(store)
+    gate = replace(sample.plan().gates[0].gate, writes=True)
+    first = Start(gate=gate.id, case="a", at=sample.at, run=run_id)
+    assert store.begin(opened.id, gate, first) is None
+    assert store.begin(opened.id, gate, replace(first, at=sample.at + timedelta(hours=1))) == first
+    assert store.begin(opened.id, gate, replace(first, case="b")) is None
+    assert [start.case for start in store.starts(opened.id, gate)] == ["a", "b"]
+    later = sample.at + timedelta(hours=2)
+    event = StepEvent(phase=gate.phase, step=gate.step, event="reopened", at=later, reason="again")
+    store.add_step_event(opened.id, event)
+    assert store.starts(opened.id, gate) == []
+    assert store.begin(opened.id, gate, replace(first, at=later)) is None
+    assert store.verify() == []
 
 
 def test_recorded_of_previous_skips_what_did_not_keep_it(store: Store, sample: Any) -> None:

@@ -18,6 +18,8 @@ from pytest_releasegate.params import Parameters, Threshold
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from pytest_releasegate.model import Kept
+
 __all__ = [
     "QUANTILES",
     "CountLimit",
@@ -28,6 +30,7 @@ __all__ = [
     "TimeLimit",
     "bucket_quantile",
     "certain",
+    "failed_ratio",
     "failed_share",
     "grown_little",
     "in_percent",
@@ -38,6 +41,7 @@ __all__ = [
 ]
 
 _UNIT = re.compile(r"(%|ms|s|m|h|d|x|)$")
+_LEAST_BASE = 0.01
 _ONE_SIDED = ("<", "<=", ">", ">=")
 
 
@@ -129,6 +133,22 @@ def failed_share(bound: Threshold, failed: int, requests: int) -> Finding:
     few = f"; too few to tell against {bound}" if ok is Ok.CANNOT_TELL else ""
     interval = f"95 % interval {in_percent(low)}..{in_percent(high)}"
     return find("error rate", expected=bound, actual=f"{seen}, {interval}{few}", ok=ok)
+
+
+def failed_ratio(bound: Threshold, failed: int, requests: int, then: Kept | None) -> Finding:
+    """The finding on an error rate beside that of an earlier release, judged by both ends of its 95 % Wilson interval.
+
+    An earlier rate under 1 % counts as 1 %: where nearly nothing failed, one failure more is no rise.
+    """
+    if then is None or then.value.get("error_rate") is None:
+        actual = "no error rate of a previous release; error_rate alone decides"
+        return find("error rate ratio", expected=f"{bound} the previous one", actual=actual, ok=True, observe=True)
+    base = max(then.value["error_rate"], _LEAST_BASE)
+    low, high = wilson(failed, requests)
+    seen = f"{in_percent(failed / requests if requests else 0)} after {in_percent(then.value['error_rate'])}"
+    actual = f"{seen}, 95 % interval {low / base:.3g}x..{high / base:.3g}x"
+    expected = f"{bound} the error rate of {then.version}, or 1 %"
+    return find("error rate ratio", expected=expected, actual=actual, ok=certain(bound, low / base, high / base))
 
 
 def least_samples(q: float) -> int:

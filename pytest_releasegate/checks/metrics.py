@@ -24,6 +24,7 @@ from pytest_releasegate.statistics import (
     ShareLimit,
     bucket_quantile,
     certain,
+    failed_ratio,
     failed_share,
     in_percent,
     in_time,
@@ -65,6 +66,8 @@ class Metrics(Quantiles):
     """The time between scrapes; without it, a quarter of the watch."""
     error_rate: ShareLimit | None = None
     """The share of failed requests, such as `< 5%`, judged by both ends of its 95 % Wilson interval."""
+    error_rate_ratio: RatioLimit | None = None
+    """How many times the baseline's error rate, or 1 % where that was less, this one may be, such as `<= 2x`."""
     p95_ratio: RatioLimit | None = None
     """How many times the baseline's p95 this p95 may be, such as `< 3x`."""
     against: str = ""
@@ -121,9 +124,11 @@ class Metrics(Quantiles):
         return self
 
     def _fits_baseline(self) -> None:
+        if self.error_rate_ratio is not None and not (self.error_rate and (self.against or self.keep)):
+            raise ValueError("error_rate_ratio needs error_rate, which decides without a baseline, and against")
         if self.p95_ratio is None:
-            if self.against or self.first_run:
-                raise ValueError("against and first_run need p95_ratio, such as '< 3x'")
+            if self.first_run or (self.against and self.error_rate_ratio is None):
+                raise ValueError("first_run needs p95_ratio, such as '< 3x'; against needs it or error_rate_ratio")
             return
         if not (self.against or self.keep):
             raise ValueError("p95_ratio needs against: the name under which the baseline was kept")
@@ -201,6 +206,9 @@ class Metrics(Quantiles):
         yield counted("requests", counts.total, self.min_requests or _ENOUGH)
         if self.error_rate is not None:
             yield failed_share(self.error_rate, counts.failed, counts.total)
+        if self.error_rate_ratio is not None:
+            recorded = context.recorded(f"metrics/{self.against or self.keep}", of="previous")
+            yield failed_ratio(self.error_rate_ratio, counts.failed, counts.total, recorded)
         return counts
 
     def _look_at_times(self, context: Context, window: Window) -> Generator[Finding, None, dict[float, float]]:

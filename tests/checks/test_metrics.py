@@ -364,7 +364,7 @@ def test_evidence_is_bounded_and_says_so(app: App) -> None:
         ({"p95_ratio": "< 3x", "against": "x"}, "needs first_run"),
         ({"p95_ratio": "< 3x", "against": "x", "first_run": "absolute"}, "needs p95"),
         ({"p95_ratio": "< 3x", "keep": "x", "first_run": "inconclusive"}, "never keep a first baseline"),
-        ({"error_rate": "< 5%", "against": "x"}, "need p95_ratio"),
+        ({"error_rate": "< 5%", "against": "x"}, "needs p95_ratio"),
         ({"error_rate": "< 5%", "window": "lifetime", "watch": "5m"}, "leave out watch"),
         ({"error_rate": "< 5%", "watch": "0s"}, "above zero"),
         ({"error_rate": "< 5%", "errors": "5("}, "a regular expression"),
@@ -378,3 +378,37 @@ def test_evidence_is_bounded_and_says_so(app: App) -> None:
 def test_mistakes_are_named(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says.replace("(", r"\(")):
         Metrics.model_validate(given)
+
+
+@pytest.mark.parametrize(
+    ("then", "errors", "status", "said"),
+    [
+        (0.02, 10, Status.PASSED, "1 % after 2 %"),
+        (0.0, 4, Status.PASSED, "0.4 % after 0 %"),
+        (0.0, 40, Status.FAILED, "4 % after 0 %"),
+        (0.02, 44, Status.FAILED, "4.4 % after 2 %"),
+        (0.02, 30, Status.INCONCLUSIVE, "3 % after 2 %"),
+    ],
+)
+def test_errors_are_compared_with_those_of_the_release_before(
+    app: App, then: float, errors: int, status: Status, said: str
+) -> None:
+    def happens(pause: int) -> None:
+        app.serve(1000 - errors if pause < 4 else 0)
+        app.serve(errors if pause < 4 else 0, code=500)
+
+    memory = Remembered(previous={"metrics/web": {"error_rate": then}})
+    seen = watched(app, happens, memory, error_rate="< 50%", error_rate_ratio="<= 1.5x", against="web", every="15s")
+    assert seen.status is status, [str(finding) for finding in seen.findings]
+    assert said in named(seen, "error rate ratio").actual
+
+
+def test_without_an_earlier_error_rate_the_bound_alone_decides(app: App) -> None:
+    seen = watched(app, lambda pause: app.serve(200), error_rate="< 5%", error_rate_ratio="<= 2x", against="web")
+    assert seen.status is Status.PASSED
+    assert named(seen, "error rate ratio").observe
+
+
+def test_a_ratio_of_error_rates_needs_its_bound() -> None:
+    with pytest.raises(ValidationError, match="error_rate_ratio needs error_rate"):
+        Metrics.model_validate({"error_rate_ratio": "<= 2x", "against": "web", "p95": "< 1s"})

@@ -60,7 +60,7 @@ def collect(
     files = sorted(set(_python_files(root, paths)))
     if not paths or not (declared or any(b"gate" in path.read_bytes() for path in files)):
         return PythonGates()
-    key = _fingerprint(root, files, config_file)
+    key = _fingerprint(root, [*files, *sorted(_data_files(root, paths))], config_file)
     cached = _cached(cache, key)
     if cached:
         return cached
@@ -75,6 +75,14 @@ def _python_files(root: Path, paths: Sequence[str]) -> Iterator[Path]:
         yield from [top] if top.suffix == ".py" and top.is_file() else top.rglob("*.py")
     if (root / "conftest.py").is_file():
         yield root / "conftest.py"
+
+
+def _data_files(root: Path, paths: Sequence[str]) -> Iterator[Path]:
+    """What lies beside the tests, since a test may take its parameters from there."""
+    for path in (file for name in paths for file in (root / name).rglob("*")):
+        parts = path.relative_to(root).parts
+        if path.suffix != ".py" and path.is_file() and not any(part.startswith((".", "__")) for part in parts):
+            yield path
 
 
 def _fingerprint(root: Path, files: Sequence[Path], config_file: Path | None) -> str:

@@ -88,6 +88,16 @@ def test_asked_again_only_when_something_changed(product: Any) -> None:
     assert count.read_text() == "xx"
 
 
+def test_cases_from_a_data_file_follow_it(product: Any) -> None:
+    product.write("smoke/routes.txt", "/a /b")
+    body = "import pytest, pathlib\nROUTES = pathlib.Path(__file__).with_name('routes.txt').read_text().split()\n"
+    test = "@pytest.mark.gate('1')\n@pytest.mark.parametrize('route', ROUTES)\ndef test_a(route): ...\n"
+    product.write("smoke/test_a.py", body + test)
+    assert asked(product).cases == {"1": ("test_a[/a]", "test_a[/b]")}
+    product.write("smoke/routes.txt", "/a /b /c")
+    assert asked(product).cases == {"1": ("test_a[/a]", "test_a[/b]", "test_a[/c]")}
+
+
 def test_whatever_may_change_the_answer_is_in_the_key(product: Any) -> None:
     keys = set()
     config = product.write("pytest.ini", "[pytest]\n")

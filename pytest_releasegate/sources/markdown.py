@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from html import unescape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ _CODE_OR_COMMENT = re.compile(
 _MARKER = re.compile(r"^\s*(?:>|[-*+](?=\s|$)|\d+[.)](?=\s|$)|\[[ xX]\](?=\s|$)|#+(?=\s|$))")
 _DELIMITER = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-*:?\s*)*")
 _PLACEHOLDER = re.compile(
-    r"(?:(?-i:TODO|TBD|TBA|TBC|FIXME|XXX|WIP)\b.*|(?:todo|tbd|tba|tbc|fixme|xxx|wip)\b\s*(?:[:(-].*)?"
+    r"(?:see |still |a )?(?:(?-i:TODO|TBD|TBA|TBC|FIXME|XXX|WIP)\b.*|(?:todo|tbd|tba|tbc|fixme|xxx|wip)\b\s*(?:[:(-].*)?"
     r"|n/?a|to be (?:done|defined|determined|written|added)|coming soon|placeholder"
     r"|fill (?:me |this )?in|\[[^\]]*\]|<[^>:/]*>|[\W_]*)[\s.:!]*",
     re.IGNORECASE | re.DOTALL,
 )
+_TAG = re.compile(r"</?[A-Za-z][\w-]*(?:\s[^<>]*)?/?>")
 _FILLER = re.compile(r"\blorem\s+ipsum\b", re.IGNORECASE)
 
 
@@ -139,5 +141,5 @@ def _unmarked(text: str) -> str:
 
 def _plain(text: str) -> str:
     """The text without emphasis and code marks, links as their words, white space made one space."""
-    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = unescape(_TAG.sub(" ", re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)))
     return " ".join(re.sub(r"(?<!\w)[*_`]+|[*_`]+(?!\w)", "", text).split())

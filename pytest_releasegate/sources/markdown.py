@@ -25,7 +25,8 @@ _CODE_OR_COMMENT = re.compile(
 _MARKER = re.compile(r"^\s*(?:>|[-*+](?=\s|$)|\d+[.)](?=\s|$)|\[[ xX]\](?=\s|$)|#+(?=\s|$))")
 _DELIMITER = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-*:?\s*)*")
 _PLACEHOLDER = re.compile(
-    r"(?:see |still |a )?(?:(?-i:TODO|TBD|TBA|TBC|FIXME|XXX|WIP)\b.*|(?:todo|tbd|tba|tbc|fixme|xxx|wip)\b\s*(?:[:(-].*)?"
+    r"(?:see |still |a )?(?:(?-i:TODO|TBD|TBA|TBC|FIXME|XXX|WIP)\b.*"
+    r"|(?:todo|tbd|tba|tbc|fixme|xxx|wip)\b\s*(?:[:(-].*)?"
     r"|n/?a|to be (?:done|defined|determined|written|added)|coming soon|placeholder"
     r"|fill (?:me |this )?in|\[[^\]]*\]|<[^>:/]*>|[\W_]*)[\s.:!]*",
     re.IGNORECASE | re.DOTALL,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints
+from pydantic_core import core_schema
 
 from pytest_releasegate.errors import CannotLook, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
     from pytest_releasegate.model import Release
 
@@ -54,7 +57,21 @@ def listed(value: Any) -> Any:
 Expected = Annotated[str, StringConstraints(min_length=1), AfterValidator(known)]
 """A text that is not empty and may hold `${release.version}` and `${release.git_commit}`."""
 
-OneOrMore = BeforeValidator(listed)
+
+class _OneOrMore:
+    """Reads a single value as a list of one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(listed, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        whole = handler(schema)
+        return {"anyOf": [whole["items"], whole]}
+
+
+OneOrMore = _OneOrMore()
 """Reads a single value as a list of one."""
 
 

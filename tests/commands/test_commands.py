@@ -205,3 +205,63 @@ def test_who_changed_a_release_is_in_the_audit_log_of_the_record(call, product):
     ]
     assert all(row[2] for row in rows)
     assert call("verify")[0] == 0
+
+
+def test_gates_lists_the_plan_with_what_looks_at_each(call, product):
+    code, out = call("gates")
+    assert code == 0
+    assert out.splitlines()[-1] == "2 gates: 1 looked at, 1 attested"
+    assert ["6.3.4", "high", "attest", "security_lead", "Access", "reviewed"] in [
+        line.split() for line in out.splitlines()
+    ]
+    assert not (product.root / ".releasegate" / "record.db").exists()
+    assert call("gates", "-m", "attest")[1].splitlines()[-1] == "1 gate: 0 looked at, 1 attested"
+    assert "no gate has the markers smoke" in call("gates", "-m", "smoke")[1]
+    assert call("gates", "-m", "a b")[0] == 4
+
+
+def test_gates_tells_cases_marks_and_what_a_person_answers_for_now(call, product):
+    product.gates(
+        "postdeploy",
+        "id: a, title: A, test: smoke/test_a.py, trigger: true, observe: true",
+        "id: b, title: B, attest: {role: lead, instead_of: backup}",
+    )
+    body = "@pytest.mark.gate('a')\n@pytest.mark.parametrize('n', [1, 2])\ndef test_a(n):\n    assert n\n"
+    product.write("smoke/test_a.py", f"import pytest\n\n{body}")
+    out = call("gates", "-m", "postdeploy")[1]
+    flat = " ".join(out.split())
+    assert "smoke/test_a.py (2 cases)" in flat
+    assert "A (trigger, observe)" in flat
+    assert "attest lead until backup" in flat
+    assert flat.endswith("2 gates: 1 looked at, 0 attested, 1 attested until a check looks")
+
+
+def test_todo_says_what_a_person_must_type(call):
+    call("open", "1.4.0")
+    code, out = call("todo")
+    assert code == 0
+    flat = " ".join(out.split())
+    assert flat == (
+        "security_lead 6.3.4 Access reviewed releasegate attest 6.3.4 --status passed --evidence FILE "
+        "--release 1.4.0 --env demo"
+    )
+    assert call("todo", "--role", "security_lead")[1] == out
+    assert "no gate of the plan asks a boss" in call("todo", "--role", "boss")[1]
+    call("attest", "6.3.4", "--status", "passed", "--evidence", "https://tickets.example.com/7")
+    assert call("todo")[1] == "nobody has to say anything now\n"
+
+
+def test_todo_names_facts_first(call, product):
+    product.gates("predeploy", "id: a, title: A, document: NOTES.md, when: maintenance", PERSON)
+    call("open", "1.4.0")
+    lines = call("todo")[1].splitlines()
+    assert lines[:3] == [
+        "facts that nobody declared",
+        "  for a",
+        "    releasegate fact maintenance=true|false --release 1.4.0 --env demo",
+    ]
+
+
+def test_schema_is_json_for_editors(call):
+    assert json.loads(call("schema")[1])["properties"].keys() >= {"phase", "items"}
+    assert json.loads(call("schema", "--environments")[1])["properties"].keys() >= {"environments"}

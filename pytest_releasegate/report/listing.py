@@ -1,0 +1,111 @@
+"""The plan as a list: how each gate is verified; and what people still have to say, with the exact command."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.model import Status
+from pytest_releasegate.report.text import Paint, count, fill, one_line, width, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_releasegate.model import Gate, PlannedGate, Release
+    from pytest_releasegate.report.view import ReleaseView
+    from pytest_releasegate.verdict import Standing
+
+__all__ = ["coverage", "plan_lines", "todo_lines"]
+
+
+def plan_lines(gates: Iterable[PlannedGate], *, columns: int, color: bool) -> Iterator[str]:
+    """Phases, items and gates in the order of the plan; for each gate its severity and what looks at it."""
+    paint, rows = Paint(color), list(gates)
+    ids = max((width(one_line(row.gate.id)) for row in rows), default=0)
+    hows = min(max((width(how(row)) for row in rows), default=0), columns // 3)
+    part, item = "", ""
+    for row in rows:
+        here = f"{row.gate.phase} {row.gate.step}".rstrip()
+        if here != part:
+            yield from ([""] if part else [])
+            yield paint(here, "strong")
+            part, item = here, ""
+        if row.gate.item.id != item:
+            item = row.gate.item.id
+            yield from (f"  {line}" for line in wrap(one_line(f"{item}  {row.gate.item.title}"), columns - 2))
+        yield from _gate(row, ids, hows, columns, paint)
+
+
+def how(row: PlannedGate) -> str:
+    """What looks at the gate, such as `http`, `test smoke/test_login.py (2 cases)` or `attest security_lead`."""
+    gate, cases = row.gate, len(row.cases)
+    if gate.kind == "test":
+        return f"{gate.parameters.get('file', 'test')}{f' ({cases} cases)' if cases > 1 else ''}"
+    if gate.kind == "attest":
+        until = f" until {gate.parameters['instead_of']}" if gate.parameters.get("instead_of") else ""
+        return f"attest {gate.parameters.get('role', '')}{until}"
+    return gate.kind
+
+
+def coverage(gates: Iterable[PlannedGate]) -> str:
+    """How many gates are looked at, how many a person answers, and how many only until a check can look."""
+    rows = list(gates)
+    asked = [row.gate for row in rows if row.gate.kind == "attest"]
+    planned = sum(bool(gate.parameters.get("instead_of")) for gate in asked)
+    told = [f"{len(rows) - len(asked)} looked at", f"{len(asked) - planned} attested"]
+    told += [f"{planned} attested until a check looks"] if planned else []
+    return f"{count(len(rows), 'gate')}: {', '.join(told)}"
+
+
+def todo_lines(view: ReleaseView, role: str, *, columns: int, color: bool) -> list[str]:
+    """What people must say now, by role, each with the command that says it; facts come first."""
+    paint = Paint(color)
+    pending = [row for row in view.standings.values() if row.status is Status.PENDING and not row.gate.observe]
+    facts = [row for row in pending if row.reason.startswith("fact ")]
+    lines = _section("facts that nobody declared", _facts(facts, view.release), columns, paint) if not role else []
+    rows = [row for row in pending if row not in facts]
+    for name in dict.fromkeys(_role(row.gate) for row in rows):
+        if role in {"", name}:
+            told = [(f"{row.gate.id} {row.gate.title}", _command(row, view.release)) for row in rows]
+            mine = [one for one, row in zip(told, rows, strict=True) if _role(row.gate) == name]
+            lines += _section(name, mine, columns, paint)
+    return lines or [f"nobody has to say anything{f' as {role}' if role else ''} now"]
+
+
+def _gate(row: PlannedGate, ids: int, hows: int, columns: int, paint: Paint) -> Iterator[str]:
+    start = f"    {fill(one_line(row.gate.id), ids)}  {row.gate.severity:<8}  {fill(one_line(how(row)), hows)}  "
+    marks = [name for name in ("trigger", "observe", "writes") if getattr(row.gate, name)]
+    title = one_line(row.gate.title) + (f" ({', '.join(marks)})" if marks else "")
+    first, *rest = wrap(title, max(20, columns - width(start))) or [""]
+    yield start + paint(first, "dim" if row.gate.observe else "")
+    yield from (" " * width(start) + line for line in rest)
+
+
+def _section(title: str, rows: list[tuple[str, str]], columns: int, paint: Paint) -> list[str]:
+    lines = [paint(title, "strong")] if rows else []
+    for what, command in rows:
+        lines += [f"  {line}" for line in wrap(one_line(what), columns - 2)]
+        lines += [f"    {line}" for line in wrap(command, columns - 4)]
+    return lines
+
+
+def _facts(rows: Iterable[Standing], release: Release) -> list[tuple[str, str]]:
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        _, _, rest = row.reason.partition("releasegate fact ")
+        said.setdefault(rest, []).append(row.gate.id)
+    where = f" {_which(release)}"
+    return [(f"for {', '.join(gates)}", f"releasegate fact {rest}{where}") for rest, gates in said.items()]
+
+
+def _role(gate: Gate) -> str:
+    return str(gate.parameters.get("role", "a person"))
+
+
+def _command(row: Standing, release: Release) -> str:
+    evidence = " --evidence FILE" if row.gate.parameters.get("evidence") == "required" else ""
+    return f"releasegate attest {shlex.quote(row.gate.id)} --status passed{evidence} {_which(release)}"
+
+
+def _which(release: Release) -> str:
+    return shlex.join(["--release", release.version, "--env", release.environment])

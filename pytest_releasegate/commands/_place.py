@@ -16,8 +16,10 @@ from pytest_releasegate.checklist.loader import Checklist, load
 from pytest_releasegate.checklist.plan import freeze
 from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import UsageProblem
+from pytest_releasegate.lifecycle.facts import parse_instant
 from pytest_releasegate.lifecycle.identify import Asked, Identity, identify, record_at
 from pytest_releasegate.lifecycle.opening import person
+from pytest_releasegate.report.view import view
 
 if TYPE_CHECKING:
     import argparse
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pytest_releasegate.model import Plan, Release
+    from pytest_releasegate.report.view import ReleaseView
     from pytest_releasegate.store import Store
 
-__all__ = ["Place", "arguments", "place", "say", "use_color", "width"]
+__all__ = ["Place", "arguments", "as_of", "place", "say", "use_color", "width"]
 
 
 _CONFIG_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
@@ -67,6 +70,16 @@ class Place:
             raise UsageProblem(what, f"it knows: {known}" if known else "releasegate open VERSION")
         return found
 
+    def view(self, asked: argparse.Namespace) -> ReleaseView:
+        """The release as the record knows it, now or at the instant of `--as-of`."""
+        if not asked.as_of:
+            return view(self.store, self.release(), asked.clock.now())
+        at = parse_instant(asked.as_of, str(self.settings.get("releasegate_zone", "")))
+        release = self.release()
+        if at < release.opened_at:
+            raise UsageProblem(f"--as-of: {release.name} was opened later, at {release.opened_at.isoformat()}")
+        return view(self.store, release, at, strictly=True)
+
     def note(self, release: Release, at: datetime, action: str, what: str) -> None:
         """Leave a line in the record's own audit log: who has done what to the release."""
         self.store.add_audit(
@@ -86,6 +99,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--env", default="", metavar="NAME", help="the environment that is meant")
     parser.add_argument("--record", default="", metavar="URL", help="where the record lies")
     parser.add_argument("--root", default="", metavar="FOLDER", help="the folder that holds gates/")
+
+
+def as_of(parser: argparse.ArgumentParser) -> None:
+    """The option by which a command reads the record as it stood, or will stand, at another time."""
+    text = "judge the record as of then, such as 2026-03-01T02:00:00Z; plan and facts are those of now"
+    parser.add_argument("--as-of", default="", metavar="INSTANT", help=text)
 
 
 def place(asked: argparse.Namespace, *, create: bool = False) -> Place:

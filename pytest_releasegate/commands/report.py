@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.commands._place import arguments as place_arguments
-from pytest_releasegate.commands._place import place, say
+from pytest_releasegate.commands._place import as_of, place, say
 from pytest_releasegate.errors import ExitCode, UsageProblem
-from pytest_releasegate.report.view import view
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--format", default="html", choices=["html", "json"], help="html without it")
     parser.add_argument("--output", default="", metavar="FILE", help=".releasegate/report.html without it; - prints it")
+    as_of(parser)
     place_arguments(parser)
 
 
@@ -28,7 +28,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
     """Write it."""
     renderer = import_module(f"pytest_releasegate.report.{asked.format}")
     here = place(asked)
-    text = renderer.render(view(here.store, here.release(), asked.clock.now()))
+    text = renderer.render(here.view(asked))
     if asked.output == "-":
         say(text)
         return ExitCode.GO

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.commands._place import arguments as place_arguments
-from pytest_releasegate.commands._place import place, say, use_color, width
+from pytest_releasegate.commands._place import as_of, place, say, use_color, width
 from pytest_releasegate.errors import ExitCode
 from pytest_releasegate.model import Phase
 from pytest_releasegate.report.terminal import status_lines
-from pytest_releasegate.report.view import view
 
 if TYPE_CHECKING:
     import argparse
@@ -24,13 +23,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--phase", action="append", default=[], choices=list(Phase), help="with --exit-code: only these"
     )
     parser.add_argument("--exit-code", action="store_true", help="end with the code of the worst phase")
+    as_of(parser)
     place_arguments(parser)
 
 
 def run(asked: argparse.Namespace) -> ExitCode:
     """Print it."""
     here = place(asked)
-    seen = view(here.store, here.release(), asked.clock.now())
+    seen = here.view(asked)
     say(*status_lines(seen, width=width(), color=use_color(), verbose=asked.verbose))
     if not asked.exit_code:
         return ExitCode.GO

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.commands._place import arguments as place_arguments
-from pytest_releasegate.commands._place import place, say, use_color, width
+from pytest_releasegate.commands._place import as_of, place, say, use_color, width
 from pytest_releasegate.errors import ExitCode, UsageProblem, nearest
 from pytest_releasegate.report.listing import todo_lines
-from pytest_releasegate.report.view import view
 
 if TYPE_CHECKING:
     import argparse
@@ -19,13 +18,14 @@ __all__ = ["arguments", "run"]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--role", default="", help="only what this role must say, such as security_lead")
+    as_of(parser)
     place_arguments(parser)
 
 
 def run(asked: argparse.Namespace) -> ExitCode:
     """Print it."""
     here = place(asked)
-    seen = view(here.store, here.release(), asked.clock.now())
+    seen = here.view(asked)
     roles = {str(row.gate.parameters.get("role")) for row in seen.standings.values() if row.gate.kind == "attest"}
     if asked.role and asked.role not in roles:
         raise UsageProblem(f"no gate of the plan asks a {asked.role}", nearest(asked.role, sorted(roles)))

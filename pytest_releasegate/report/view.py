@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.model import Phase
@@ -10,7 +11,6 @@ from pytest_releasegate.verdict import closed_steps, phase_verdict, stand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
     from pytest_releasegate.model import Plan, Release, Result, Run, StepEvent
     from pytest_releasegate.store import Store
@@ -54,11 +54,18 @@ class ReleaseView:
         }
 
 
-def view(store: Store, release: Release, now: datetime) -> ReleaseView:
-    """The release as the record knows it at `now`."""
+def view(store: Store, release: Release, now: datetime, *, strictly: bool = False) -> ReleaseView:
+    """The release as the record knows it at `now`; `strictly` leaves out what was looked at or said later.
+
+    Plan and facts are those of the record as it is.
+    """
     plan = store.plan(release.id)
-    results = store.results(release.id)
-    standings = stand(plan, results, store.attestations(release.id), release, now)
+    until = now if strictly else datetime.max.replace(tzinfo=UTC)
+    if release.deployed_at and release.deployed_at > until:
+        release = replace(release, deployed_at=None)
+    results = [row for row in store.results(release.id) if row.started_at <= until]
+    words = [word for word in store.attestations(release.id) if word.at <= until]
+    standings = stand(plan, results, words, release, now)
     planned = {gate.gate.phase for gate in plan.gates}
     return ReleaseView(
         release=release,
@@ -66,8 +73,8 @@ def view(store: Store, release: Release, now: datetime) -> ReleaseView:
         standings=standings,
         phases={phase: phase_verdict(phase, standings, release) for phase in Phase if phase in planned},
         results=tuple(results),
-        runs=tuple(store.runs(release.id)),
-        steps=tuple(store.step_events(release.id)),
+        runs=tuple(run for run in store.runs(release.id) if run.started_at <= until),
+        steps=tuple(event for event in store.step_events(release.id) if event.at <= until),
         now=now,
         record=store.shown_url,
         body=store.evidence_body,

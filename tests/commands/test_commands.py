@@ -265,3 +265,17 @@ def test_todo_names_facts_first(call, product):
 def test_schema_is_json_for_editors(call):
     assert json.loads(call("schema")[1])["properties"].keys() >= {"phase", "items"}
     assert json.loads(call("schema", "--environments")[1])["properties"].keys() >= {"environments"}
+
+
+def test_the_record_is_read_as_of_another_time(call):
+    call("open", "1.4.0")
+    call("attest", "6.3.4", "--status", "passed", "--evidence", "https://t.example.com/7", at=NOW + timedelta(hours=1))
+    call("deployed", at=NOW + timedelta(hours=2))
+    assert "1 attested" in call("status", "--verbose", at=NOW + timedelta(hours=3))[1]
+    early = call("status", "--verbose", "--as-of", "2026-03-01T02:30:00Z", at=NOW + timedelta(hours=3))[1]
+    assert "1 missing, 1 pending" in early
+    assert "04:00" not in early
+    assert "6.3.4" in call("todo", "--as-of", "2026-03-01T02:30:00Z", at=NOW + timedelta(hours=3))[1]
+    code, out = call("status", "--as-of", "2026-02-01T00:00:00Z", at=NOW + timedelta(hours=3))
+    assert (code, "was opened later" in out) == (4, True)
+    assert call("status", "--as-of", "soon")[0] == 4

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_releasegate.store import open_store
+from tests.zygote import Zygote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +49,14 @@ class Ran:
         """Whether each text is in the output, whatever the line breaks and blanks."""
         flat = re.sub(r"\s+", " ", self.out)
         return all(re.sub(r"\s+", " ", text) in flat for text in texts)
+
+
+@cache
+def zygote() -> Zygote:
+    """One for the whole session."""
+    made = Zygote()
+    atexit.register(made.close)
+    return made
 
 
 class Product:
@@ -105,6 +116,8 @@ class Product:
             name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "RELEASEGATE_"))
         }
         environment |= {"COLUMNS": "80", "NO_COLOR": "1", "PYTHONWARNINGS": "", **variables}
+        if not any(name.startswith("PYTHON") for name in variables):
+            return Ran(*zygote().run(module, list(words), self.root, environment))
         done = subprocess.run(
             [sys.executable, "-m", module, *words],
             cwd=self.root,

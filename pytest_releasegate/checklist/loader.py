@@ -23,12 +23,13 @@ from pytest_releasegate.model import STEPS, Gate, Item, Place, is_after_deployme
 from pytest_releasegate.params import Parameters, format_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
     from pathlib import Path
 
     from pytest_releasegate.checklist.nodes import Route
 
-__all__ = ["Checklist", "Declaration", "gate_files", "load"]
+__all__ = ["Checklist", "Declaration", "across", "gate_files", "load", "read_gates"]
 
 RESERVED = (ENVIRONMENTS, "policy.yaml", "stakeholders.yaml")
 """Files of the gates folder that declare no gates."""
@@ -77,14 +78,11 @@ def load(folder: Path, root: Path) -> Checklist:
     ids: dict[str, Place] = {}
     for path in gate_files(folder):
         tree = read(path, _name(path, root))
-        declarations += _file(tree, ids)
+        declarations += read_gates(tree, ids)
         problems += tree.problems
     problems += _overlooked(folder, root)
     environments = load_environments(folder, root, problems)
-    problems += _across(declarations, root)
-    if not declarations and not problems:
-        hint = "add a file such as gates/10-verification.yaml, with a phase and its items"
-        problems.append(Problem(None, f"no gates in {_name(folder, root)}/", hint))
+    problems += across(declarations, root)
     if problems:
         raise BrokenPlan(problems)
     by_id = {declaration.gate.id: declaration for declaration in declarations}
@@ -107,7 +105,8 @@ def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _file(tree: Tree, ids: dict[str, Place]) -> list[Declaration]:
+def read_gates(tree: Tree, ids: dict[str, Place]) -> list[Declaration]:
+    """The gates of one document; what is wrong is added to the tree's problems, and the ids to those known so far."""
     if tree.problems and tree.value is None:
         return []
     keys = validate(FileKeys, tree.value, tree, ())
@@ -276,7 +275,7 @@ def _digest(gate: Gate) -> str:
     return hashlib.sha256(rfc8785.dumps(declared)).hexdigest()
 
 
-def _across(declarations: list[Declaration], root: Path) -> list[Problem]:
+def across(declarations: Sequence[Declaration], root: Path) -> list[Problem]:
     """Problems between gates: needs that name nothing or go in a circle, test files that are not there."""
     problems: list[Problem] = []
     first: dict[str, Declaration] = {}

@@ -24,6 +24,9 @@ def freeze(checklist: Checklist, python: PythonGates, environment: str = "") -> 
     Raises `BrokenPlan` where gates and Python tests do not match both ways.
     """
     problems = [*_unborne(checklist, python), *_nameless(checklist, python)]
+    if not checklist.declarations:
+        hint = "add a file such as gates/10-verification.yaml, with a phase and its items"
+        problems.append(Problem(None, f"no gates in {checklist.folder.name}/", hint))
     if problems:
         raise BrokenPlan(problems)
     gates = tuple(_planned(declaration, python) for declaration in checklist.declarations)

@@ -36,9 +36,14 @@ class PythonGates:
     files: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    declared: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """What tests declare of gates themselves: file, line and keys, each way of it once."""
 
-    def add(self, gate: str, file: str, case: str, line: int) -> None:
-        """One more test that bears the gate."""
+    def add(self, gate: str, file: str, case: str, line: int, keys: dict[str, Any] | None = None) -> None:
+        """One more test that bears the gate, and what it declares of it."""
+        said = self.declared.setdefault(gate, []) if keys else []
+        if keys and all(keys != other["keys"] for other in said):
+            said.append({"file": file, "line": line, "keys": keys})
         self.cases[gate] = (*self.cases.get(gate, ()), case)
         self.files[gate] = tuple(dict.fromkeys((*self.files.get(gate, ()), file)))
         self.lines.setdefault(f"{file}:{gate}", line)
@@ -54,11 +59,11 @@ def collect(
 ) -> PythonGates:
     """The gates that tests under the paths bear; asked again only when a file there has changed.
 
-    Where no `test:` gate is declared and no file speaks of gates, nothing is asked.
+    Where no `test:` gate is declared and no file speaks of marks, nothing is asked.
     """
     paths = [path for path in paths if (root / path).exists()]
     files = sorted(set(_python_files(root, paths)))
-    if not paths or not (declared or any(b"gate" in path.read_bytes() for path in files)):
+    if not paths or not (declared or any(b"mark." in path.read_bytes() for path in files)):
         return PythonGates()
     key = _fingerprint(root, [*files, *sorted(_data_files(root, paths))], config_file)
     cached = _cached(cache, key)
@@ -112,7 +117,8 @@ def _remember(cache: Path, key: str, found: PythonGates) -> None:
 
 def _from_json(value: dict[str, Any]) -> PythonGates:
     tuples = {name: {gate: tuple(rows) for gate, rows in value[name].items()} for name in ("cases", "files")}
-    return PythonGates(tuples["cases"], tuples["files"], dict(value["lines"]), dict(value["broken"]))
+    plain = (dict(value[name]) for name in ("lines", "broken", "declared"))
+    return PythonGates(tuples["cases"], tuples["files"], *plain)
 
 
 def _ask(root: Path, paths: Sequence[str], config_file: Path | None) -> PythonGates:

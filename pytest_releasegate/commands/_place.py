@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.checklist.loader import Checklist, load
+from pytest_releasegate.checklist.marked import with_marked
 from pytest_releasegate.checklist.plan import freeze
 from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import UsageProblem
@@ -58,7 +59,8 @@ class Place:
         cache = self.root / ".releasegate" / "cases.json"
         declared = self.checklist.has_tests
         python = collect(self.root, paths, cache, _config_file(self.root), declared=declared)
-        return freeze(self.checklist, python, self.identity.environment.name)
+        checklist = with_marked(self.checklist, python, self.root)
+        return freeze(checklist, python, self.identity.environment.name)
 
     def release(self) -> Release:
         """The release of the record that is meant; raises `UsageProblem` when the record does not know it."""

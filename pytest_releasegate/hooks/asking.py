@@ -139,7 +139,17 @@ class Bystander:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Deselect what bears a gate."""
-        gates = [item for item in items if item.get_closest_marker("gate")]
+        gates = [item for item in items if _bears(config, item)]
         if gates:
-            items[:] = [item for item in items if not item.get_closest_marker("gate")]
+            items[:] = [item for item in items if item not in set(gates)]
             config.hook.pytest_deselected(items=gates)
+
+
+def _bears(config: pytest.Config, item: pytest.Item) -> bool:
+    if not folder(config).is_dir() or not {mark.name for mark in item.iter_markers()} & MARKERS.keys():
+        return False
+    if item.get_closest_marker("gate"):
+        return True
+    from pytest_releasegate.checklist.marks import borne
+
+    return borne(item, paths(config)) is not None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_releasegate.checklist.loader import gate_files
+from pytest_releasegate.checklist.marks import borne
 from pytest_releasegate.checklist.python_gates import case_of
 from pytest_releasegate.hooks import asking
 from pytest_releasegate.hooks.looking import GateNotGreen, look_at
@@ -83,12 +84,15 @@ class Collector:
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Give a Python test the markers of the gate it bears."""
-        mark = item.get_closest_marker("gate")
-        if mark and not isinstance(item, GateItem):
-            declaration = self.session.checklist.by_id.get(str(mark.args[0]) if mark.args else "")
-            if declaration is None:
-                raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.gate{mark.args} names no gate of the checklist")
+        if isinstance(item, GateItem):
+            return
+        found, mark = borne(item, asking.paths(item.config)), item.get_closest_marker("gate")
+        declaration = self.session.checklist.by_id.get(found[0]) if found else None
+        if declaration:
             _join(item, declaration.gate, case_of(item.nodeid))
+        elif found or mark:
+            name = found[0] if found else "without an id"
+            raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.gate {name} names no gate of the checklist")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,7 +6,9 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from pytest_releasegate.checklist.marks import borne
 from pytest_releasegate.checklist.python_gates import PythonGates, case_of
+from pytest_releasegate.hooks import asking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,11 +33,11 @@ class CaseWriter:
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Note what a marked test bears, before anything can deselect it."""
-        mark = item.get_closest_marker("gate")
-        if mark and mark.args:
-            file = item.nodeid.partition("::")[0]
-            self.found.add(str(mark.args[0]), file, case_of(item.nodeid), (item.reportinfo()[1] or 0) + 1)
+        found = borne(item, asking.paths(item.config))
+        if found:
+            file, line = item.nodeid.partition("::")[0], (item.reportinfo()[1] or 0) + 1
+            self.found.add(found[0], file, case_of(item.nodeid), line, found[1])
 
     def pytest_sessionfinish(self) -> None:
         """Write the answer."""
-        self.answer.write_text(json.dumps(asdict(self.found)), encoding="utf-8")
+        self.answer.write_text(json.dumps(asdict(self.found), default=str), encoding="utf-8")

@@ -14,6 +14,7 @@ import pytest
 from pytest_releasegate.check import Context, NoMemory, Secrets, SystemClock
 from pytest_releasegate.checklist.conditions import parse
 from pytest_releasegate.checklist.loader import Checklist, load
+from pytest_releasegate.checklist.marked import with_marked
 from pytest_releasegate.checklist.plan import freeze
 from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import RecordError, UsageProblem
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_releasegate.check import Clock, Which
+    from pytest_releasegate.checklist.python_gates import PythonGates
     from pytest_releasegate.hooks.looking import Looked
     from pytest_releasegate.model import Environment, Gate, Kept, Phase, Plan, Result
     from pytest_releasegate.store import Store
@@ -168,20 +170,20 @@ def start(config: pytest.Config, clock: Clock) -> GateSession:
     """Read, identify, open; raises `UsageProblem` with all that is wrong before anything is executed."""
     checklist = load(asking.folder(config), config.rootpath)
     identity = identify(config.rootpath, checklist.environments, _asked(config))
+    python = _python(config, checklist)
+    checklist = with_marked(checklist, python, config.rootpath)
+    plan = freeze(checklist, python, identity.environment.name)
     sent = getattr(config, "workerinput", {}).get("releasegate")
     if sent:
-        return _worker(config, checklist, identity, json.loads(sent), clock)
-    plan = _plan(config, checklist, identity)
+        return _worker(config, checklist, identity, plan, json.loads(sent), clock)
     if asking.expression(config) and not config.getoption("collectonly") and not identity.overridden:
         return _opened(config, checklist, identity, plan, clock)
     return _rehearsal(config, checklist, identity, plan, clock)
 
 
-def _plan(config: pytest.Config, checklist: Checklist, identity: Identity) -> Plan:
+def _python(config: pytest.Config, checklist: Checklist) -> PythonGates:
     cache = config.rootpath / ".releasegate" / "cases.json"
-    paths = asking.paths(config)
-    python = collect(config.rootpath, paths, cache, config.inipath, declared=checklist.has_tests)
-    return freeze(checklist, python, identity.environment.name)
+    return collect(config.rootpath, asking.paths(config), cache, config.inipath, declared=checklist.has_tests)
 
 
 def _opened(config: pytest.Config, checklist: Checklist, identity: Identity, plan: Plan, clock: Clock) -> GateSession:
@@ -253,12 +255,12 @@ def _rehearsal(
 
 
 def _worker(
-    config: pytest.Config, checklist: Checklist, identity: Identity, sent: dict[str, Any], clock: Clock
+    config: pytest.Config, checklist: Checklist, identity: Identity, plan: Plan, sent: dict[str, Any], clock: Clock
 ) -> GateSession:
     from pytest_releasegate.store import open_store
 
     if not sent["url"]:
-        return _rehearsal(config, checklist, identity, _plan(config, checklist, identity), clock)
+        return _rehearsal(config, checklist, identity, plan, clock)
     store = open_store(sent["url"], create=False)
     release = store.release(sent["release"])
     session = GateSession(

@@ -37,10 +37,10 @@ def plan_lines(gates: Iterable[PlannedGate], *, columns: int, color: bool) -> It
 
 
 def how(row: PlannedGate) -> str:
-    """What looks at the gate, such as `http`, `test smoke/test_login.py (2 cases)` or `attest security_lead`."""
+    """What looks at the gate, such as `http`, `test, 2 cases` or `attest security_lead`."""
     gate, cases = row.gate, len(row.cases)
     if gate.kind == "test":
-        return f"{gate.parameters.get('file', 'test')}{f' ({cases} cases)' if cases > 1 else ''}"
+        return f"test, {cases} cases" if cases > 1 else "test"
     if gate.kind == "attest":
         until = f" until {gate.parameters['instead_of']}" if gate.parameters.get("instead_of") else ""
         return f"attest {gate.parameters.get('role', '')}{until}"
@@ -74,7 +74,8 @@ def todo_lines(view: ReleaseView, role: str, *, columns: int, color: bool) -> li
 
 def _gate(row: PlannedGate, ids: int, hows: int, columns: int, paint: Paint) -> Iterator[str]:
     start = f"    {fill(one_line(row.gate.id), ids)}  {row.gate.severity:<8}  {fill(one_line(how(row)), hows)}  "
-    marks = [name for name in ("trigger", "observe", "writes") if getattr(row.gate, name)]
+    marks = [str(row.gate.parameters["file"])] if row.gate.kind == "test" else []
+    marks += [name for name in ("trigger", "observe", "writes") if getattr(row.gate, name)]
     title = one_line(row.gate.title) + (f" ({', '.join(marks)})" if marks else "")
     first, *rest = wrap(title, max(20, columns - width(start))) or [""]
     yield start + paint(first, "dim" if row.gate.observe else "")

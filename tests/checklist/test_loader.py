@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from pytest_releasegate.checklist.loader import gate_files, load
+from pytest_releasegate.checklist.plan import freeze
+from pytest_releasegate.checklist.python_gates import PythonGates
 from pytest_releasegate.checks import kinds
 from pytest_releasegate.errors import BrokenPlan
 from pytest_releasegate.model import Item, Phase, Place, Severity
@@ -264,7 +266,9 @@ def test_syntax_error_keeps_the_other_files_problems(product: Any) -> None:
 def test_no_gates_is_a_broken_plan(product: Any, names: tuple[str, ...]) -> None:
     for name in names:
         product.write(f"gates/{name}", "environments: {}\n")
-    assert product.told() == [
+    with pytest.raises(BrokenPlan) as broken:
+        freeze(load(product.root / "gates", product.root), PythonGates())
+    assert str(broken.value).splitlines() == [
         "no gates in gates/",
         "    add a file such as gates/10-verification.yaml, with a phase and its items",
     ]
@@ -272,7 +276,7 @@ def test_no_gates_is_a_broken_plan(product: Any, names: tuple[str, ...]) -> None
 
 def test_deleted_folder_is_a_broken_plan(tmp_path: Any) -> None:
     with pytest.raises(BrokenPlan, match="no gates in gates/"):
-        load(tmp_path / "gates", tmp_path)
+        freeze(load(tmp_path / "gates", tmp_path), PythonGates())
 
 
 def test_files_come_in_the_order_of_their_names(product: Any) -> None:

@@ -230,8 +230,7 @@ def test_gates_tells_cases_marks_and_what_a_person_answers_for_now(call, product
     product.write("smoke/test_a.py", f"import pytest\n\n{body}")
     out = call("gates", "-m", "postdeploy")[1]
     flat = " ".join(out.split())
-    assert "smoke/test_a.py (2 cases)" in flat
-    assert "A (trigger, observe)" in flat
+    assert "test, 2 cases A (smoke/test_a.py, trigger, observe)" in flat
     assert "attest lead until backup" in flat
     assert flat.endswith("2 gates: 1 looked at, 0 attested, 1 attested until a check looks")
 

@@ -195,7 +195,7 @@ def test_a_module_that_cannot_be_imported_makes_only_its_own_gates_errors(produc
 
 def test_an_ordinary_failing_test_keeps_pytests_own_code(product):
     product.gates("predeploy", GOOD)
-    product.write("smoke/test_unit.py", "import pytest\n\n@pytest.mark.predeploy\ndef test_unit():\n    assert False\n")
+    product.write("tests/test_unit.py", "import pytest\n\n@pytest.mark.predeploy\ndef test_unit():\n    assert False\n")
     assert product.pytest("-m", "predeploy").code == 1
 
 
@@ -366,7 +366,7 @@ def test_a_failure_that_does_not_count_is_not_green_either(product):
 
 def test_a_gate_on_hold_does_not_hide_an_ordinary_failing_test(product):
     product.gates("predeploy", AWAY)
-    product.write("smoke/test_unit.py", "import pytest\n\n@pytest.mark.predeploy\ndef test_unit():\n    assert False\n")
+    product.write("tests/test_unit.py", "import pytest\n\n@pytest.mark.predeploy\ndef test_unit():\n    assert False\n")
     assert product.pytest("-m", "predeploy").code == 1
 
 

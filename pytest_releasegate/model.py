@@ -197,6 +197,8 @@ class Gate:
     """A failure asks for a rollback."""
     observe: bool = False
     """Looked at and shown, never decisive."""
+    alternatives: str = ""
+    """The name that it shares with those of which one must hold."""
     writes: bool = False
     """It changes something for good, and runs once."""
     owner: str = ""

@@ -20,7 +20,7 @@ from pytest_releasegate.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from pytest_releasegate.model import Attestation, Gate, Plan, PlannedGate, Release, Result, StepEvent
@@ -138,7 +138,7 @@ def stand(
 def decide(standings: Iterable[Standing]) -> Verdict:
     """The decision over these gates; GO needs at least one that passed or was attested."""
     rows = tuple(standings)
-    reasons = [reason for row in rows if (reason := _reason(row))]
+    reasons = list(_among_alternatives(rows, [reason for row in rows if (reason := _reason(row))]))
     if not reasons and not any(_positive(row) for row in rows):
         reasons = [Reason(Decision.HOLD, "nothing was looked at: no gate passed and none was attested")]
     reasons.sort(key=lambda reason: -reason.decision.rank)
@@ -313,6 +313,21 @@ def _reason(row: Standing) -> Reason | None:
     if row.status in _HOLDING:
         return Reason(Decision.HOLD, f"{row.status}: {row.reason}" if row.reason else row.status.value, gate.id)
     return None
+
+
+def _among_alternatives(rows: Sequence[Standing], reasons: Iterable[Reason]) -> Iterator[Reason]:
+    """The reasons without those of alternatives of which one holds; where none does, the mildest weighs for all."""
+    names = {row.gate.id: f"{row.gate.phase} {row.gate.alternatives}" for row in rows if row.gate.alternatives}
+    held = {names.get(row.gate.id) for row in rows if _positive(row)}
+    left = [reason for reason in reasons if reason.gate not in names or names[reason.gate] not in held]
+    mildest: dict[str, Decision] = {}
+    for reason in left:
+        if name := names.get(reason.gate):
+            mildest[name] = min(mildest.get(name, reason.decision), reason.decision, key=lambda one: one.rank)
+    for reason in left:
+        name = names.get(reason.gate, "")
+        text = f"{reason.text} (no alternative holds: {name})" if name else reason.text
+        yield Reason(mildest.get(name, reason.decision), text, reason.gate)
 
 
 def _weight(gate: Gate) -> Decision:

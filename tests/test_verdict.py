@@ -128,6 +128,28 @@ def test_go_needs_one_that_passed_or_was_attested(status: Status) -> None:
         assert decide([row(status), row(good)]).decision is Decision.GO
 
 
+@pytest.mark.parametrize("other", Status)
+def test_one_of_the_alternatives_must_hold(other: Status) -> None:
+    beside = row(Status.PASSED, gate="0")
+    pair = [row(Status.FAILED, gate="1", alternatives="way"), row(other, gate="2", alternatives="way")]
+    held = other in GOOD
+    verdict = decide([beside, *pair])
+    mildest = Decision.GO if held else Decision.NO_GO if other is Status.FAILED else Decision.HOLD
+    if other in NEUTRAL:  # it neither holds nor is in the way: the other one decides
+        mildest = Decision.NO_GO
+    assert verdict.decision is mildest
+    assert all("no alternative holds: predeploy way" in reason.text for reason in verdict.reasons)
+    assert decide([*pair, row(Status.FAILED, gate="3")]).decision is Decision.NO_GO
+
+
+def test_alternatives_of_another_name_are_no_help() -> None:
+    rows = [row(Status.PASSED, gate="1", alternatives="a"), row(Status.FAILED, gate="2", alternatives="b")]
+    assert decide(rows).decision is Decision.NO_GO
+    rows = [row(Status.PASSED, gate="1", alternatives="a"), row(Status.FAILED, gate="2", alternatives="a")]
+    rows[0] = replace(rows[0], planned=planned("1", alternatives="a", phase=Phase.REVIEW))
+    assert decide(rows).decision is Decision.NO_GO
+
+
 def test_no_gates_hold() -> None:
     assert decide([]).decision is Decision.HOLD
     assert all(phase_verdict(phase, {}, SHIPPED).decision is Decision.HOLD for phase in Phase)

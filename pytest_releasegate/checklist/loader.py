@@ -217,6 +217,7 @@ class _Reader:
             due=keys.due,
             trigger=keys.trigger,
             observe=keys.observe,
+            alternatives=keys.alternatives,
             writes=keys.writes,
             owner=keys.owner or item.owner or file.owner,
             place=place,
@@ -271,6 +272,7 @@ def _digest(gate: Gate) -> str:
         "trigger": gate.trigger,
         "observe": gate.observe,
         **({"writes": True} if gate.writes else {}),
+        **({"alternatives": gate.alternatives} if gate.alternatives else {}),
     }
     return hashlib.sha256(rfc8785.dumps(declared)).hexdigest()
 

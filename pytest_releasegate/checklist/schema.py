@@ -97,6 +97,8 @@ class GateKeys(Parameters):
     """A failure asks for a rollback."""
     observe: bool = False
     """Look and show, but decide nothing."""
+    alternatives: Word | Literal[""] = ""
+    """A name; of the phase's gates that bear the same, one must hold."""
     writes: bool = False
     """It changes something for good: it runs once, and again only after `releasegate reopen`, even if it was killed."""
     owner: str = ""

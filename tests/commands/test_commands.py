@@ -278,3 +278,23 @@ def test_the_record_is_read_as_of_another_time(call):
     code, out = call("status", "--as-of", "2026-02-01T00:00:00Z", at=NOW + timedelta(hours=3))
     assert (code, "was opened later" in out) == (4, True)
     assert call("status", "--as-of", "soon")[0] == 4
+
+
+def test_diff_compares_plans_and_where_gates_stand(call, product):
+    call("open", "1.3.0")
+    product.gates("predeploy", PERSON, "id: 6.1.2, title: New one, document: NOTES.md")
+    call("open", "1.4.0")
+    call("attest", "6.3.4", "--status", "passed", "--evidence", "https://t.example.com/7", "--release", "1.4.0")
+    code, out = call("diff", "1.3.0", "1.4.0")
+    assert code == 0
+    assert out.splitlines() == [
+        "1.3.0/demo -> 1.4.0/demo",
+        "plan: 2 differences",
+        "  - 6.1.1 Release notes there",
+        "  + 6.1.2 New one",
+        "gates: 1 of 1 stand otherwise",
+        "  6.3.4 Access reviewed: pending -> attested",
+    ]
+    assert call("diff", "1.4.0", "1.4.0")[1].splitlines()[1:] == ["no difference"]
+    code, out = call("diff", "1.2.0")
+    assert (code, "does not know 1.2.0/demo" in out) == (4, True)

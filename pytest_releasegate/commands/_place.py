@@ -135,7 +135,8 @@ def place(asked: argparse.Namespace, *, create: bool = False) -> Place:
 
 def say(*lines: str) -> None:
     """Print lines."""
-    sys.stdout.write("\n".join(lines) + "\n")
+    if lines:
+        sys.stdout.write("\n".join(lines) + "\n")
 
 
 def width() -> int:

@@ -1,4 +1,4 @@
-"""`releasegate check`: read the gate files, and say all that is wrong with them."""
+"""`releasegate check`: read the gates, and say all that is wrong with them, or not as it should be."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.check import Secrets
+from pytest_releasegate.checklist.lint import hints
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
 from pytest_releasegate.errors import CannotLook, ExitCode
+from pytest_releasegate.report.listing import coverage
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +24,7 @@ __all__ = ["arguments", "run"]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--resolve", action="store_true", help="also try every reference of the environment")
+    parser.add_argument("--strict", action="store_true", help="a hint is a mistake too")
     place_arguments(parser)
 
 
@@ -32,11 +35,13 @@ def run(asked: argparse.Namespace) -> ExitCode:
     kinds = Counter(planned.gate.kind for planned in plan.gates)
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     say(f"{len(plan.gates)} gates in {len({planned.gate.item.id for planned in plan.gates})} items: {listed}")
-    if not asked.resolve:
-        return ExitCode.GO
-    unset = list(_unset(here.identity.environment))
-    say(*(unset or [f"every reference of {here.identity.environment.name} resolves"]))
-    return ExitCode.USAGE if unset else ExitCode.GO
+    say(*([coverage(plan.gates)] if any(planned.gate.kind == "attest" for planned in plan.gates) else []))
+    found = hints(plan, here.root)
+    say(*(line for problem in found for line in problem.lines()))
+    unset = list(_unset(here.identity.environment)) if asked.resolve else []
+    if asked.resolve:
+        say(*(unset or [f"every reference of {here.identity.environment.name} resolves"]))
+    return ExitCode.USAGE if unset or (found and asked.strict) else ExitCode.GO
 
 
 def _unset(environment: Environment) -> Iterator[str]:

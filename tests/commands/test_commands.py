@@ -298,3 +298,9 @@ def test_diff_compares_plans_and_where_gates_stand(call, product):
     assert call("diff", "1.4.0", "1.4.0")[1].splitlines()[1:] == ["no difference"]
     code, out = call("diff", "1.2.0")
     assert (code, "does not know 1.2.0/demo" in out) == (4, True)
+
+
+def test_check_tells_hints_and_with_strict_they_are_mistakes(call):
+    code, out = call("check")
+    assert (code, "gates/predeploy.yaml:1:1: 2 gates have no owner" in out) == (0, True)
+    assert call("check", "--strict")[0] == 4

@@ -30,7 +30,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHORTEST_SECRET = 6
 _SHORTEST_WORD = 3
 """Shorter values are struck out only where they stand alone; still shorter ones, and ports, are in every text."""
-_CUT = r"\.\.\.|…|\n\[cut|\Z"
+_CUT = r"\.\.\.|…|\n\[cut"
 
 
 class Clock(Protocol):

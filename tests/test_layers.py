@@ -27,7 +27,7 @@ LAYERS = (
     ("checks",),
     ("sources", "statistics"),
     ("check", "params"),
-    ("model", "errors"),
+    ("model", "errors", "phases"),
 )
 """From top to bottom; modules of one layer may import each other."""
 

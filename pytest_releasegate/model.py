@@ -226,6 +226,8 @@ class Release:
     git_branch: str = ""
     opened_at: datetime
     deployed_at: datetime | None = None
+    window: tuple[datetime, datetime] | None = None
+    """Between which instants it is to be deployed."""
     facts: Mapping[str, bool] = field(default_factory=dict)
     plan_digest: str = ""
 

@@ -44,5 +44,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
     if not known:
         here.note(release, now, "deployed", f"deployed at {at.isoformat()}")
     say(f"{release.product} {release.name}: deployed {at:%Y-%m-%d %H:%M:%S} UTC")
+    if release.window and not release.window[0] <= at <= release.window[1]:
+        say(f"outside of its window: {release.window[0]:%Y-%m-%d %H:%M} to {release.window[1]:%Y-%m-%d %H:%M} UTC")
     say(f"review due {at + timedelta(hours=72):%Y-%m-%d %H:%M:%S} UTC")
     return ExitCode.GO

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
 from pytest_releasegate.errors import ExitCode
-from pytest_releasegate.lifecycle.facts import parse_facts
+from pytest_releasegate.lifecycle.facts import parse_facts, parse_window
 from pytest_releasegate.lifecycle.opening import open_or_find
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--commit", default="", help="the commit that is released; the tag's or HEAD without it")
     parser.add_argument("--branch", default="", help="the branch that it is on")
     parser.add_argument("--fact", action="append", default=[], metavar="NAME=BOOL", help="such as maintenance=false")
+    parser.add_argument("--window", default="", metavar="START/END", help="between which instants it is to be deployed")
     place_arguments(parser)
 
 
@@ -31,7 +32,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
     facts = parse_facts(asked.fact)
     here = place(asked, create=True)
     plan = here.plan()
-    opened = open_or_find(here.store, here.identity, plan, now=asked.clock.now(), facts=facts)
+    window = parse_window(asked.window, str(here.settings.get("releasegate_zone", ""))) if asked.window else None
+    opened = open_or_find(here.store, here.identity, plan, now=asked.clock.now(), facts=facts, window=window)
     release = opened.release
     say(
         f"{release.product} {release.name}",

@@ -11,7 +11,7 @@ from pytest_releasegate.errors import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["parse_facts", "parse_instant"]
+__all__ = ["parse_facts", "parse_instant", "parse_window"]
 
 
 def parse_facts(words: Iterable[str]) -> dict[str, bool]:
@@ -40,6 +40,17 @@ def parse_instant(text: str, zone: str = "") -> datetime:
         naive = instant.isoformat()
         raise UsageProblem(f"instant '{text}' has no offset from UTC", f"write {naive}Z or {naive}+01:00")
     return in_utc
+
+
+def parse_window(text: str, zone: str = "") -> tuple[datetime, datetime]:
+    """Two instants as `START/END`; raises `UsageProblem` for anything else."""
+    start, mark, end = text.partition("/")
+    if not mark:
+        raise UsageProblem(f"window '{text}': expected START/END", "such as 2026-03-01T22:00:00Z/2026-03-02T02:00:00Z")
+    window = parse_instant(start, zone), parse_instant(end, zone)
+    if window[0] >= window[1]:
+        raise UsageProblem(f"window '{text}' ends before it starts")
+    return window
 
 
 def _in_zone(instant: datetime, zone: str) -> datetime:

@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.plan import differences
@@ -45,6 +45,7 @@ def open_or_find(
     *,
     now: datetime,
     facts: Mapping[str, bool] | None = None,
+    window: tuple[datetime, datetime] | None = None,
     must_exist: bool = False,
 ) -> Opened:
     """The release that is meant; opened loudly when the record does not know it.
@@ -56,9 +57,10 @@ def open_or_find(
     if found is None and must_exist:
         raise UsageProblem(f"the record {store.shown_url} does not know {name}", f"releasegate open {identity.version}")
     if found is None:
-        release = store.open_release(_release(identity, plan, now, facts or {}), plan)
+        opening = replace(_release(identity, plan, now, facts or {}), window=window)
+        release = store.open_release(opening, plan)
         return Opened(release, plan, [f"no earlier record of {name} in {store.shown_url}: opened now"])
-    notes = []
+    notes = ["the window stays as it was when the release was opened"] if window not in {None, found.window} else []
     if identity.commit and found.git_commit and identity.commit != found.git_commit:
         notes.append(f"the release is of commit {found.git_commit[:10]}, here is {identity.commit[:10]}")
     frozen = store.plan(found.id)

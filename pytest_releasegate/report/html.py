@@ -157,6 +157,8 @@ def _facts(view: ReleaseView) -> Iterator[tuple[str, str]]:
     yield "Commit", release.git_commit or "not recorded"
     yield "Branch", release.git_branch or "not recorded"
     yield "Opened", instant(release.opened_at, exact=True)
+    if release.window:
+        yield "Window", " to ".join(instant(at, exact=True) for at in release.window)
     yield "Deployed", instant(release.deployed_at, exact=True)
     yield "Facts", ", ".join(f"{name}: {str(fact).lower()}" for name, fact in sorted(release.facts.items())) or "none"
     yield "Plan", f"{count(len(view.plan.gates), 'gate')}, digest {view.plan.digest}"

@@ -179,6 +179,7 @@ def _heading(view: ReleaseView, columns: int, paint: Paint) -> list[str]:
             f"{release.git_commit or 'not recorded'}{f' on {release.git_branch}' if release.git_branch else ''}",
         ),
         ("opened", instant(release.opened_at)),
+        *([("window", " to ".join(map(instant, release.window)))] if release.window else []),
         ("deployed", instant(release.deployed_at)),
         ("facts", ", ".join(f"{name}: {str(value).lower()}" for name, value in sorted(release.facts.items()))),
         ("plan", f"{count(len(view.plan.gates), 'gate')}, digest {view.plan.digest[:16]}"),

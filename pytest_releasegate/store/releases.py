@@ -38,6 +38,8 @@ _COLUMNS = (
     releases.c.git_branch,
     releases.c.opened_at,
     releases.c.deployed_at,
+    releases.c.window_start,
+    releases.c.window_end,
     releases.c.facts,
     releases.c.plan_digest,
 )
@@ -199,6 +201,8 @@ def _opening(release: Release, plan: Plan) -> dict[str, Any]:
         "git_branch": release.git_branch,
         "opened_at": to_text(release.opened_at),
         "deployed_at": to_text(release.deployed_at) if release.deployed_at else None,
+        "window_start": to_text(release.window[0]) if release.window else None,
+        "window_end": to_text(release.window[1]) if release.window else None,
         "facts": canonical(dict(release.facts)).decode(),
         "plan": plan_to_json(plan),
         "plan_digest": plan.digest,
@@ -228,6 +232,8 @@ def _release(row: Row[Any]) -> Release:
     values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name
     values["opened_at"] = from_text(row.opened_at)
     values["deployed_at"] = from_text(row.deployed_at) if row.deployed_at else None
+    start, end = values.pop("window_start"), values.pop("window_end")
+    values["window"] = (from_text(start), from_text(end)) if start and end else None
     values["facts"] = unpack(json.loads(row.facts))
     return Release(**values)
 

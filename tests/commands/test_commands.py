@@ -304,3 +304,16 @@ def test_check_tells_hints_and_with_strict_they_are_mistakes(call):
     code, out = call("check")
     assert (code, "gates/predeploy.yaml:1:1: 2 gates have no owner" in out) == (0, True)
     assert call("check", "--strict")[0] == 4
+
+
+def test_a_window_is_kept_and_a_deployment_outside_of_it_is_told(call, product):
+    window = "2026-03-01T02:00:00Z/2026-03-01T04:00:00Z"
+    assert call("open", "1.4.0", "--window", window)[0] == 0
+    assert product.release().window == (NOW, NOW + timedelta(hours=2))
+    assert "window    2026-03-01 02:00 UTC to 2026-03-01 04:00 UTC" in call("status")[1]
+    assert "stays as it was" in call("open", "1.4.0", "--window", "2026-03-02T02:00Z/2026-03-02T03:00Z")[1]
+    out = call("deployed", at=NOW + timedelta(hours=3))[1]
+    assert "outside of its window: 2026-03-01 02:00 to 2026-03-01 04:00 UTC" in out
+    assert call("report", "--output", "-")[1].count("Window") == 1
+    for bad in ("2026-03-01T02:00:00Z", "2026-03-01T04:00Z/2026-03-01T02:00Z", "a/b"):
+        assert call("open", "1.5.0", "--window", bad)[0] == 4

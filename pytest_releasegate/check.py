@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 from os import environ
@@ -128,6 +128,11 @@ class Secrets:
         """What stands before a cut, or the reference of the value that was cut there."""
         names = (name for value, name in self._known.items() if value.startswith(found[0]))
         return next((f"${{{name}}}" for name in names), found[0])
+
+    def scrub_finding(self, finding: Finding) -> Finding:
+        """The finding with each of its texts scrubbed."""
+        name, expected, actual = map(self.scrub, (finding.name, finding.expected, finding.actual))
+        return replace(finding, name=name, expected=expected, actual=actual)
 
     def scrub_bytes(self, body: bytes) -> bytes:
         """The bytes with each known value replaced by its reference."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.check import judge, seconds
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.model import Finding, Status
+from pytest_releasegate.model import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from pytest_releasegate.check import Check, Context
-    from pytest_releasegate.model import Evidence
+    from pytest_releasegate.model import Evidence, Finding
 
 __all__ = ["Look", "look"]
 
@@ -76,7 +76,7 @@ def _attempt(check: Check, context: Context) -> tuple[Status, tuple[Finding, ...
     findings: list[Finding] = []
     try:
         for finding in check.look(context):
-            findings.append(_clean(finding, context))  # noqa: PERF401  what was found before a failure is kept
+            findings.append(context.secrets.scrub_finding(finding))  # noqa: PERF401  what was found before a failure is kept
     except CannotLook as stopped:
         return Status.ERROR, tuple(findings), context.secrets.scrub(str(stopped))
     except Exception as defect:  # a defect of a check is an error of its gate, never of the run
@@ -85,8 +85,3 @@ def _attempt(check: Check, context: Context) -> tuple[Status, tuple[Finding, ...
         return Status.ERROR, tuple(findings), context.secrets.scrub(f"the check '{check.kind}' broke: {text}")
     status = judge(findings)
     return status, tuple(findings), "the check found nothing to look at" if status is Status.ERROR else ""
-
-
-def _clean(finding: Finding, context: Context) -> Finding:
-    scrub = context.secrets.scrub
-    return replace(finding, name=scrub(finding.name), expected=scrub(finding.expected), actual=scrub(finding.actual))

@@ -260,7 +260,7 @@ class Looker:
             probe.started_at,
             case=item.stash[CASE],
             message=self.session.secrets.scrub(probe.message),
-            findings=tuple(_clean(finding, self.session) for finding in probe.findings),
+            findings=tuple(self.session.secrets.scrub_finding(finding) for finding in probe.findings),
             evidence=tuple(evidence for evidence, _ in attached),
             kept=self.session.secrets.scrub_value(dict(probe.context.kept)),
             seconds=probe.seconds,
@@ -288,13 +288,6 @@ PROBE = pytest.StashKey[Probe]()
 """What a Python gate has collected so far."""
 NOT_ASKED = pytest.StashKey[bool]()
 """Set where a fact or the time keeps a Python gate from being looked at."""
-
-
-def _clean(finding: Finding, session: GateSession) -> Finding:
-    from dataclasses import replace
-
-    scrub = session.secrets.scrub
-    return replace(finding, name=scrub(finding.name), expected=scrub(finding.expected), actual=scrub(finding.actual))
 
 
 def _scrub(report: pytest.TestReport, session: GateSession) -> None:

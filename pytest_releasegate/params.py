@@ -119,6 +119,14 @@ class Threshold:
         limit = float(number) / share if share else float(number) * _UNITS.get(unit, 1.0)
         return cls(sign, limit, " ".join(str(value).split()))
 
+    @classmethod
+    def read(cls, value: Any) -> Threshold | None:
+        """The threshold that a text is; None for any other value."""
+        try:
+            return cls.parse(value) if isinstance(value, str) else None
+        except ValueError:
+            return None
+
     def holds(self, value: float) -> bool:
         """Whether the value satisfies the comparison; a value that is not a number never does."""
         return not isnan(value) and _COMPARE[self.sign](value, self.limit)

@@ -229,7 +229,7 @@ def _value(path: str, expected: JsonValue, document: Any, context: Context) -> F
     if expected == _COMMIT:
         ok = _same_commit(actual, str(wanted))
     else:
-        threshold = _threshold(wanted)
+        threshold = Threshold.read(wanted)
         ok = threshold.holds(actual) if threshold and _is_number(actual) else not threshold and _same(actual, wanted)
         wanted = _Bare(wanted) if threshold else wanted
     return find(f"body {path}", expected=_written(wanted), actual=_written(actual), ok=ok)
@@ -257,13 +257,6 @@ def _keys(document: Any) -> str:
     if isinstance(document, dict):
         return f"known: {shown(sorted(document))}" if document else "an empty object"
     return f"a list of {len(document)}" if isinstance(document, list) else f"a {type(document).__name__}"
-
-
-def _threshold(wanted: Any) -> Threshold | None:
-    try:
-        return Threshold.parse(wanted) if isinstance(wanted, str) else None
-    except ValueError:
-        return None
 
 
 def _is_number(value: Any) -> bool:

@@ -85,7 +85,7 @@ class Sql(Parameters):
         """Whether an empty table would give what is expected."""
         if self.rows is not None:
             return self.rows == 0 if isinstance(self.rows, int) else self.rows.holds(0)
-        wanted = _threshold(self.expect) if isinstance(self.expect, str) else self.expect
+        wanted = Threshold.read(self.expect) or self.expect
         zero = isinstance(wanted, int | float) and not isinstance(wanted, bool) and wanted == 0
         none = isinstance(wanted, Threshold) and wanted.holds(0) and wanted.limit <= 1
         return zero or none or wanted == []
@@ -147,7 +147,7 @@ def _compare_value(value: Any, wanted: Scalar) -> Finding:
     shown = _text(value)
     if value is None:
         return find("value", expected=_wanted(wanted), actual="null", ok=Ok.CANNOT_TELL)
-    threshold = _threshold(wanted)
+    threshold = Threshold.read(wanted)
     if threshold is None:
         return find("value", expected=_text(wanted), actual=shown, ok=_same(value, wanted))
     number = _number(value)
@@ -157,14 +157,7 @@ def _compare_value(value: Any, wanted: Scalar) -> Finding:
 
 
 def _wanted(wanted: Scalar) -> str:
-    return str(_threshold(wanted) or _text(wanted))
-
-
-def _threshold(wanted: Scalar) -> Threshold | None:
-    try:
-        return Threshold.parse(wanted) if isinstance(wanted, str) else None
-    except ValueError:
-        return None
+    return str(Threshold.read(wanted) or _text(wanted))
 
 
 def _number(value: Any) -> float | None:

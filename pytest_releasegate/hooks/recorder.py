@@ -238,11 +238,10 @@ class Recorder:
         files = {gate: planned.gate.kind == "test" for gate, planned in self.session.plan.by_id().items()}
         came = {(gate, case_of(node_id) if files[gate] else "") for node_id, gate in self.wanted.items()}
         for name in sorted(self._scope() & standings.keys()):
-            planned = standings[name].planned
-            if standings[name].status is Status.PASSED and self.session.runs(planned.gate):
-                for case in planned.cases:
-                    if (name, case) not in came:
-                        self._error(planned, case, "asked for, and not collected: something left it out")
+            planned, passed = standings[name].planned, standings[name].status is Status.PASSED
+            absent = any((name, case) not in came for case in planned.cases)
+            if passed and absent and self.session.runs(planned.gate):
+                self._unkept(name, "asked for, passed earlier, and not collected now: something left it out")
 
     def narrowed(self, config: pytest.Config) -> bool:
         """Whether the command left out some of the scope, so that the record speaks for the rest."""

@@ -1,7 +1,7 @@
 """Runs Python modules as `python -m` does, forked from a process that has imported the libraries already.
 
-Starting pytest with a record costs more than a second of imports, and the tests do it some hundred times. What a run must
-not import by itself is asked in processes of their own, elsewhere.
+Starting pytest with a record costs more than a second of imports, and the tests do it some hundred times. What a run
+must not import by itself is asked in processes of their own, elsewhere.
 """
 
 from __future__ import annotations

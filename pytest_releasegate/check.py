@@ -30,7 +30,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHORTEST_SECRET = 6
 _SHORTEST_WORD = 3
 """Shorter values are struck out only where they stand alone; still shorter ones, and ports, are in every text."""
-_CUT = r"\.\.\.|…|\n\[cut"
+_CUT = re.compile(r"\.\.\.|…|\n\[cut")
 
 
 class Clock(Protocol):
@@ -121,13 +121,28 @@ class Secrets:
         whole = [re.escape(value) for value in sorted(self._known, key=len, reverse=True)]
         words = [rf"(?<!\w){re.escape(value)}(?!\w)" for value in sorted(self._words, key=len, reverse=True)]
         clean = re.sub("|".join(whole + words), lambda found: f"${{{names[found[0]]}}}", text)
-        begun = "|".join(f"{re.escape(value[:_SHORTEST_SECRET])}.{{0,{len(value)}}}?" for value in self._known)
-        return re.sub(f"(?:{begun})(?={_CUT})", self._begun, clean, flags=re.DOTALL) if begun else clean
+        return self._without_begun(clean)
 
-    def _begun(self, found: re.Match[str]) -> str:
-        """What stands before a cut, or the reference of the value that was cut there."""
-        names = (name for value, name in self._known.items() if value.startswith(found[0]))
-        return next((f"${{{name}}}" for name in names), found[0])
+    def _without_begun(self, text: str) -> str:
+        """The text without the beginnings of values that were cut off in the middle of them."""
+        size = _SHORTEST_SECRET
+        tails = {value[at : at + size] for value in self._known for at in range(len(value) - size + 1)}
+        parts: list[str] = []
+        last = 0
+        for cut in _CUT.finditer(text):
+            end = cut.start()
+            if text[max(last, end - size) : end] in tails and (found := self._begun(text[last:end])):
+                parts += [text[last : end - found[0]], f"${{{found[1]}}}"]
+                last = end
+        return "".join(parts) + text[last:]
+
+    def _begun(self, text: str) -> tuple[int, str] | None:
+        """How much of a value stands at the end of the text, and the name of that value; the longest of all."""
+        lengths = ((value, name, length) for value, name in self._known.items() for length in range(len(value)))
+        found = (
+            (size, name) for value, name, size in lengths if size >= _SHORTEST_SECRET and text.endswith(value[:size])
+        )
+        return max(found, default=None)
 
     def scrub_finding(self, finding: Finding) -> Finding:
         """The finding with each of its texts scrubbed."""

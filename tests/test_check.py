@@ -150,6 +150,14 @@ def test_what_was_cut_in_the_middle_of_a_secret_is_struck_out_too(mark: str, len
     assert secrets.scrub(f"it was {'hunter22 of Ann'[:length]}{mark}") == f"it was ${{env:S}}{mark}"
 
 
+def test_a_cut_secret_is_found_behind_the_beginning_of_another() -> None:
+    secrets = Secrets({"DSN": "postgresql://app@db/x", "S": "hunter22 of Ann"})
+    secrets.resolve("${env:DSN}${env:S}")
+    assert secrets.scrub("postgres refused hunter22 o... and postgresql://a...") == (
+        "postgres refused ${env:S}... and ${env:DSN}..."
+    )
+
+
 def test_a_word_that_a_secret_begins_with_stays() -> None:
     secrets = Secrets({"S": "clinician@ehr.example"})
     secrets.resolve("${env:S}")

@@ -62,13 +62,22 @@ class Place:
         checklist = with_marked(self.checklist, python, self.root)
         return freeze(checklist, python, self.identity.environment.name)
 
-    def release(self) -> Release:
-        """The release of the record that is meant; raises `UsageProblem` when the record does not know it."""
+    @property
+    def zone(self) -> str:
+        """The zone of instants without offset; empty where none is configured."""
+        return str(self.settings.get("releasegate_zone", ""))
+
+    def release(self, version: str = "") -> Release:
+        """The release of the record that is meant, or another of its environment by its version.
+
+        Raises `UsageProblem` when the record does not know it.
+        """
         identity = self.identity
-        found = self.store.find_release(identity.product, identity.version, identity.environment.name)
+        version = version or identity.version
+        found = self.store.find_release(identity.product, version, identity.environment.name)
         if found is None:
             known = ", ".join(release.name for release in self.store.releases(identity.product)[-5:])
-            what = f"{self.store.shown_url} does not know {identity.version}/{identity.environment.name}"
+            what = f"{self.store.shown_url} does not know {version}/{identity.environment.name}"
             raise UsageProblem(what, f"it knows: {known}" if known else "releasegate open VERSION")
         return found
 
@@ -76,7 +85,7 @@ class Place:
         """The release as the record knows it, now or at the instant of `--as-of`."""
         if not asked.as_of:
             return view(self.store, self.release(), asked.clock.now())
-        at = parse_instant(asked.as_of, str(self.settings.get("releasegate_zone", "")))
+        at = parse_instant(asked.as_of, self.zone)
         release = self.release()
         if at < release.opened_at:
             raise UsageProblem(f"--as-of: {release.name} was opened later, at {release.opened_at.isoformat()}")

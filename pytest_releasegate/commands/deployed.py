@@ -31,8 +31,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
     here = place(asked)
     release = here.release()
     now = asked.clock.now()
-    zone = str(here.settings.get("releasegate_zone", ""))
-    at = parse_instant(asked.at, zone) if asked.at else release.deployed_at or now
+    at = parse_instant(asked.at, here.zone) if asked.at else release.deployed_at or now
     if at > now + _SKEW:
         raise UsageProblem(f"{at:%Y-%m-%d %H:%M} UTC is in the future", "call this when the release is live")
     if at < release.opened_at:

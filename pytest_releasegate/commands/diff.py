@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_releasegate.checklist.plan import differences
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
-from pytest_releasegate.errors import ExitCode, UsageProblem, nearest
+from pytest_releasegate.errors import ExitCode
 from pytest_releasegate.report.reasons import word
 from pytest_releasegate.report.view import view
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from pytest_releasegate.commands._place import Place
     from pytest_releasegate.report.view import ReleaseView
 
 __all__ = ["arguments", "run"]
@@ -31,19 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(asked: argparse.Namespace) -> ExitCode:
     """Print it."""
     here = place(asked)
-    old, new = (_seen(here, asked, version) for version in (asked.old, asked.new or here.identity.version))
+    now = asked.clock.now()
+    old, new = (view(here.store, here.release(version), now) for version in (asked.old, asked.new))
     lines = [*_plans(old, new), *_statuses(old, new), *_phases(old, new)]
     say(f"{old.release.name} -> {new.release.name}", *(lines or ["no difference"]))
     return ExitCode.GO
-
-
-def _seen(here: Place, asked: argparse.Namespace, version: str) -> ReleaseView:
-    environment = here.identity.environment.name
-    release = here.store.find_release(here.identity.product, version, environment)
-    if release is None:
-        known = [one.version for one in here.store.releases(here.identity.product) if one.environment == environment]
-        raise UsageProblem(f"the record does not know {version}/{environment}", nearest(version, known))
-    return view(here.store, release, asked.clock.now())
 
 
 def _plans(old: ReleaseView, new: ReleaseView) -> Iterator[str]:

@@ -32,7 +32,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
     facts = parse_facts(asked.fact)
     here = place(asked, create=True)
     plan = here.plan()
-    window = parse_window(asked.window, str(here.settings.get("releasegate_zone", ""))) if asked.window else None
+    window = parse_window(asked.window, here.zone) if asked.window else None
     opened = open_or_find(here.store, here.identity, plan, now=asked.clock.now(), facts=facts, window=window)
     release = opened.release
     say(

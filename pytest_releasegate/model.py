@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_releasegate.claims import Attestation, Claims, Revocation, SignOff, Waiver
 from pytest_releasegate.phases import NEEDS_DEPLOYMENT, PREDECESSORS, STEPS, Phase, is_after_deployment
+from pytest_releasegate.statuses import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +19,7 @@ __all__ = [
     "PREDECESSORS",
     "STEPS",
     "Attestation",
+    "Claims",
     "Decision",
     "Environment",
     "Evidence",
@@ -31,11 +34,14 @@ __all__ = [
     "PlannedGate",
     "Release",
     "Result",
+    "Revocation",
     "Run",
     "Severity",
+    "SignOff",
     "Start",
     "Status",
     "StepEvent",
+    "Waiver",
     "is_after_deployment",
 ]
 
@@ -59,31 +65,6 @@ class Severity(StrEnum):
     HIGH = "high"
     MEDIUM = "medium"
     LOW = "low"
-
-
-class Status(StrEnum):
-    """What is known of a gate or case."""
-
-    PASSED = "passed"
-    """Looked at, and as expected."""
-    FAILED = "failed"
-    """Looked at, and not as expected."""
-    ERROR = "error"
-    """Could not look."""
-    INCONCLUSIVE = "inconclusive"
-    """Looked, too little to tell."""
-    PENDING = "pending"
-    """A person must speak."""
-    MISSING = "missing"
-    """No valid row in the record."""
-    NOT_DUE = "not_due"
-    """Its time has not come."""
-    NOT_APPLICABLE = "not_applicable"
-    """The release's facts rule it out."""
-    ATTESTED = "attested"
-    """A named person has said so, and the word is still valid."""
-    WAIVED = "waived"
-    """Failed, and the risk is accepted."""
 
 
 class Ok(StrEnum):
@@ -229,7 +210,13 @@ class Release:
     window: tuple[datetime, datetime] | None = None
     """Between which instants it is to be deployed."""
     facts: Mapping[str, bool] = field(default_factory=dict)
+    derived: Mapping[str, str] = field(default_factory=dict)
+    """Facts derived from what changed: the path that makes each true, empty where it is false."""
     plan_digest: str = ""
+    profile: str = ""
+    """The profile of the policy that it was opened under, such as `hotfix`."""
+    authors: tuple[str, ...] = ()
+    """Who wrote the commits that it brings, by their e-mail addresses."""
 
     @property
     def name(self) -> str:
@@ -256,21 +243,6 @@ class Result:
     gate_digest: str = ""
     code: str = ""
     """The git blob id of the test's file, for a Python gate."""
-    id: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attestation:
-    """A person's word on a gate that only a person can answer."""
-
-    gate: str
-    status: Status
-    person: str
-    role: str
-    at: datetime
-    note: str = ""
-    evidence: str = ""
-    gate_digest: str = ""
     id: int = 0
 
 

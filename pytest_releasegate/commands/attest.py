@@ -54,7 +54,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
         evidence=evidence,
         gate_digest=planned.digest,
     )
-    here.store.add_attestation(release.id, word, body)
+    here.store.add_claim(release.id, word, body)
     say(f"{release.name} {word.gate} {planned.gate.title}: {word.status}, says {word.person} ({word.role})")
     return ExitCode.GO
 

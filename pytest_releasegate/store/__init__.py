@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_releasegate.check import Clock
-    from pytest_releasegate.store.claims import AuditLog
+    from pytest_releasegate.store.people import AuditLog
     from pytest_releasegate.store.record import Store
 
 __all__ = ["AuditLog", "Store", "open_store"]
@@ -28,7 +28,7 @@ def __getattr__(name: str) -> object:
 
         return Store
     if name == "AuditLog":
-        from pytest_releasegate.store.claims import AuditLog
+        from pytest_releasegate.store.people import AuditLog
 
         return AuditLog
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

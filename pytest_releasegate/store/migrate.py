@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.store.address import Address
 
-__all__ = ["migrate", "version_of"]
+__all__ = ["migrate", "upgrade", "version_of"]
 
 FOLDER = Path(__file__).with_name("migrations")
 
@@ -29,7 +29,7 @@ def migrate(engine: Engine, where: Address, *, create: bool) -> None:
         lock(connection)
         # another process may have done it while this one waited
         if not _is_current(connection, where, create=create):
-            _upgrade(connection)
+            upgrade(connection)
 
 
 def version_of(connection: Connection) -> str | None:
@@ -66,7 +66,8 @@ def _is_current(connection: Connection, where: Address, *, create: bool) -> bool
     return False
 
 
-def _upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, revision: str = HEAD) -> None:
+    """Bring the record up to the revision."""
     from alembic import command
     from alembic.config import Config
 
@@ -76,4 +77,4 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

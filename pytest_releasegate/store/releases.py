@@ -41,7 +41,10 @@ _COLUMNS = (
     releases.c.window_start,
     releases.c.window_end,
     releases.c.facts,
+    releases.c.derived,
     releases.c.plan_digest,
+    releases.c.profile,
+    releases.c.authors,
 )
 
 
@@ -204,6 +207,9 @@ def _opening(release: Release, plan: Plan) -> dict[str, Any]:
         "window_start": to_text(release.window[0]) if release.window else None,
         "window_end": to_text(release.window[1]) if release.window else None,
         "facts": canonical(dict(release.facts)).decode(),
+        "derived": canonical(dict(release.derived)).decode(),
+        "profile": release.profile,
+        "authors": canonical(list(release.authors)).decode(),
         "plan": plan_to_json(plan),
         "plan_digest": plan.digest,
         "review_status": "",
@@ -235,6 +241,9 @@ def _release(row: Row[Any]) -> Release:
     start, end = values.pop("window_start"), values.pop("window_end")
     values["window"] = (from_text(start), from_text(end)) if start and end else None
     values["facts"] = unpack(json.loads(row.facts))
+    values["derived"] = unpack(json.loads(row.derived or "{}"))
+    values["profile"] = row.profile or ""
+    values["authors"] = tuple(unpack(json.loads(row.authors or "[]")))
     return Release(**values)
 
 

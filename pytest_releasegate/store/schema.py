@@ -32,6 +32,7 @@ __all__ = [
     "metadata",
     "release_stakeholders",
     "releases",
+    "revocations",
     "runs",
     "sign_offs",
     "snapshots",
@@ -43,7 +44,7 @@ __all__ = [
 SCHEMA = "releasegate"
 """Where the tables stand in PostgreSQL."""
 VERSION_TABLE = "schema_version"
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """The migrations this version knows, oldest first; a test compares them with the folder."""
 HEAD = REVISIONS[-1]
 
@@ -92,6 +93,9 @@ releases = Table(
     Column("was_rolled_back", Boolean, nullable=False),
     _maybe("rollback_at"),
     _maybe("rollback_reason"),
+    _maybe("profile"),
+    _maybe("authors"),
+    _maybe("derived"),
     UniqueConstraint("product", "version", "environment", "attempt", name="one_row_an_attempt"),
     sqlite_autoincrement=True,
 )
@@ -182,6 +186,8 @@ attestations = Table(
     _text("evidence"),
     _text("gate_digest"),
     _maybe("body_sha256"),
+    _maybe("expires_at"),
+    _maybe("file_sha256"),
     sqlite_autoincrement=True,
 )
 
@@ -194,13 +200,15 @@ waivers = Table(
     _text("gate"),
     _text("reason"),
     _text("mitigation"),
-    _text("approver"),
+    _text("person"),
     _text("role"),
     _instant("at"),
     _maybe("expires_at"),
     _text("git_commit"),
     _text("gate_digest"),
     _maybe("body_sha256"),
+    _maybe("risk"),
+    _maybe("file_sha256"),
     sqlite_autoincrement=True,
 )
 
@@ -219,6 +227,22 @@ sign_offs = Table(
     _text("policy_digest"),
     _text("subject"),
     _maybe("body_sha256"),
+    _maybe("file_sha256"),
+    sqlite_autoincrement=True,
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    _id(),
+    _release(),
+    Column("identity", Text, nullable=False, unique=True),
+    _text("claim"),
+    _text("reason"),
+    _text("person"),
+    _text("role"),
+    _instant("at"),
+    _maybe("file_sha256"),
     sqlite_autoincrement=True,
 )
 
@@ -297,6 +321,7 @@ CHAINED: dict[str, Table] = {
         attestations,
         waivers,
         sign_offs,
+        revocations,
         release_stakeholders,
         step_events,
         starts,

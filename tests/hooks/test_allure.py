@@ -162,7 +162,7 @@ class Product:
                 note=note,
                 gate_digest=planned.digest,
             )
-            store.add_attestation(release.id, word)
+            store.add_claim(release.id, word)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -282,13 +282,19 @@ def test_removed_file_is_noticed(tmp_path: Path, sample: Any) -> None:
     assert not Path(tmp_path / "record.db").exists()
 
 
-def test_an_older_record_is_migrated_when_it_is_opened(url: str) -> None:
-    from pytest_releasegate.store.migrate import version_of
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_an_older_record_is_migrated_when_it_is_opened(url: str, revision: str, sample: Any) -> None:
+    from pytest_releasegate.store.address import address
+    from pytest_releasegate.store.engine import WRITES, engine_of
+    from pytest_releasegate.store.migrate import upgrade, version_of
 
-    with open_store(url) as store, store._writer.begin() as connection:
-        prefix = "releasegate." if connection.dialect.name == "postgresql" else ""
-        connection.exec_driver_sql(f"DROP TABLE {prefix}starts")
-        connection.exec_driver_sql(f"UPDATE {prefix}schema_version SET version_num = '0001'")
+    engine = engine_of(address(url), create=True)
+    with engine.execution_options(**{WRITES: True}).begin() as connection:
+        upgrade(connection, revision)
+    with engine.connect() as connection:
+        assert version_of(connection) == revision
+    engine.dispose()
     with open_store(url) as store, store._engine.connect() as connection:
-        assert version_of(connection) == "0002"
+        assert version_of(connection) == "0003"
+        sample.started(store)
         assert store.verify() == []

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_releasegate.errors import RecordError, UsageProblem
-from pytest_releasegate.model import Attestation, Finding, Kept, Ok, Phase, Start, Status, StepEvent
+from pytest_releasegate.model import (
+    Attestation,
+    Finding,
+    Kept,
+    Ok,
+    Phase,
+    Revocation,
+    SignOff,
+    Start,
+    Status,
+    StepEvent,
+    Waiver,
+)
 from pytest_releasegate.store import open_store
 from pytest_releasegate.testing import FakeClock
 
@@ -288,21 +300,52 @@ def test_recorded_of_previous_tells_releases_opened_at_the_same_instant_apart(st
     assert store.recorded(first, "x", of="previous") is None
 
 
-def test_attestations_come_back(store: Store, sample: Any) -> None:
+def test_claims_of_every_kind_come_back(store: Store, sample: Any) -> None:
     opened, _ = sample.started(store)
-    said = Attestation(
-        gate="6.3.4",
-        status=Status.PASSED,
-        person="ann",
-        role="security_lead",
-        at=sample.at,
-        note="\u00fc",
-        evidence="x.pdf",
+    who = {"person": "ann", "role": "security_lead", "at": sample.at}
+    later = sample.at + timedelta(days=3)
+    said = (
+        Attestation(gate="6.3.4", status=Status.PASSED, note="\u00fc", evidence="x.pdf", expires_at=later, **who),
+        Attestation(gate="6.3.4", status=Status.FAILED, **who),
+        Waiver(gate="1", reason="r", mitigation="m", risk="low", expires_at=later, gate_digest="d", **who),
+        SignOff(
+            phase=Phase.PREDEPLOY, decision="GO", plan_digest="p", policy_digest="q", subject={"1": ("passed",)}, **who
+        ),
+        Revocation(claim="c", reason="r", **who),
     )
-    row = store.add_attestation(opened.id, said, b"signed")
-    assert store.add_attestation(opened.id, said, b"signed") == row
-    other = store.add_attestation(opened.id, replace(said, status=Status.FAILED))
-    assert store.attestations(opened.id) == [replace(said, id=row), replace(said, status=Status.FAILED, id=other)]
+    rows = store.add_claims(opened.id, [(claim, None, None) for claim in said])
+    assert store.add_claims(opened.id, [(claim, b"e", b"f") for claim in said]) == rows
+    found = store.claims(opened.id)
+    assert [replace(claim, identity="") for claim in found.all] == [
+        replace(claim, id=row) for claim, row in zip(said, rows, strict=True)
+    ]
+    assert len({claim.identity for claim in found.all}) == len(said)
+    assert store.claim_files(opened.id) == {}
+    assert store.verify() == []
+
+
+def test_a_signed_file_is_kept_under_its_claim(store: Store, sample: Any) -> None:
+    opened, _ = sample.started(store)
+    said = Revocation(claim="c", reason="r", person="ann", role="lead", at=sample.at)
+    store.add_claim(opened.id, said, file=b"signed")
+    (kept,) = store.claims(opened.id).revocations
+    assert store.claim_files(opened.id) == {kept.identity: b"signed"}
+
+
+def test_a_waiver_of_a_commit_counts_in_every_release_of_it_and_in_no_other_product(store: Store, sample: Any) -> None:
+    first, _ = sample.started(store)
+    waiver = Waiver(
+        gate="1", reason="r", expires_at=sample.at, git_commit="abc", person="ann", role="lead", at=sample.at
+    )
+    store.add_claim(first.id, waiver)
+    plan = store.plan(first.id)
+    names = {"same": {"environment": "other"}, "product": {"product": "other"}, "commit": {"version": "9"}}
+    seen = {}
+    for name, changes in names.items():
+        commit = "xyz" if name == "commit" else "abc"
+        other = store.open_release(replace(first, git_commit=commit, **changes), plan)
+        seen[name] = len(store.claims(other.id).waivers)
+    assert seen == {"same": 1, "product": 0, "commit": 0}
     assert store.verify() == []
 
 

@@ -24,7 +24,7 @@ def filled(store: Store, sample: Any) -> Store:
     for number in range(3):
         store.add_result(opened.id, run_id, sample.result(number, evidence=(piece,), kept={"x": number}), bodies)
     said = Attestation(gate="2", status=Status.PASSED, person="ann", role="dba", at=sample.at)
-    store.add_attestation(opened.id, said, b"signed")
+    store.add_claim(opened.id, said, b"signed")
     store.set_stakeholders(opened.id, {"dba": ("Ann", "ann@example.org")})
     line = {"user_id": "ann", "action_type": "a", "resource_type": "r", "action_description": "d", "severity": "s"}
     store.add_audit(at=sample.at, release_id=opened.id, **line)
@@ -85,7 +85,7 @@ def test_removed_row_is_named(filled: Store, table: str) -> None:
         ),
         (
             "waivers",
-            "release_id, identity, gate, reason, mitigation, approver, role, at, git_commit, gate_digest",
+            "release_id, identity, gate, reason, mitigation, person, role, at, git_commit, gate_digest",
             "1, 'i', '1.1', 'r', 'm', 'ann', 'dba', '', '', ''",
         ),
         ("step_events", "release_id, phase, step, event, at, reason", "1, 'deploy', 'before', 'closed', '', ''"),

@@ -1,4 +1,4 @@
-"""The part of the record that holds what people said and did: attestations, steps, stakeholders, the audit log."""
+"""The part of the record that holds what people did: steps, stakeholders, the audit log."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from pytest_releasegate.model import Attestation, Phase, Start, Status, StepEvent
-from pytest_releasegate.store.results import Results
-from pytest_releasegate.store.schema import attestations, audit_logs, release_stakeholders, starts, step_events
-from pytest_releasegate.store.values import canonical, clean, from_text, sha256, to_text
+from pytest_releasegate.model import Phase, Start, StepEvent
+from pytest_releasegate.store.said import Said
+from pytest_releasegate.store.schema import audit_logs, release_stakeholders, starts, step_events
+from pytest_releasegate.store.values import clean, from_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, Table
+    from sqlalchemy import Connection, Row
 
     from pytest_releasegate.model import Gate
     from pytest_releasegate.store.chain import Writing
 
-__all__ = ["AuditLog", "Claims"]
+__all__ = ["AuditLog", "People"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,27 +38,8 @@ class AuditLog:
     severity: str
 
 
-class Claims(Results):
-    """Attestations, step events, stakeholders and the audit log."""
-
-    def add_attestation(self, release_id: int, attestation: Attestation, body: bytes | None = None) -> int:
-        """Record a person's word, with the signed file when there is one, and give its id; twice is the same id."""
-        values = _attestation_values(attestation)
-        identity = sha256(canonical([release_id, clean(values), sha256(body or b"")]))
-        known = select(attestations.c.id).where(attestations.c.identity == identity)
-        with self._writing() as writing:
-            self._row(writing.connection, release_id)
-            if (found := writing.connection.execute(known).scalar()) is not None:
-                return int(found)
-            digest = None if body is None else writing.blob(body)
-            whole = values | {"release_id": release_id, "identity": identity, "body_sha256": digest}
-            row_id = writing.insert(attestations, whole)
-            writing.entry("attestation", row_id, person=attestation.person)
-        return row_id
-
-    def attestations(self, release_id: int) -> list[Attestation]:
-        """The attestations of a release, in the order in which they were recorded."""
-        return [_attestation(row) for row in self._of_release(attestations, release_id)]
+class People(Said):
+    """Step events, stakeholders and the audit log."""
 
     def add_step_event(self, release_id: int, event: StepEvent) -> None:
         """Record that a step was closed or reopened."""
@@ -140,21 +121,6 @@ class Claims(Results):
         """The audit log of a release, in the order in which it was written."""
         rows = [dict(row._mapping) for row in self._of_release(audit_logs, release_id)]  # noqa: SLF001
         return [AuditLog(**values | {"at": from_text(values["at"])}) for values in rows]
-
-    def _of_release(self, table: Table, release_id: int) -> list[Row[Any]]:
-        with self._reading() as connection:
-            query = select(table).where(table.c.release_id == release_id).order_by(table.c.id)
-            return list(connection.execute(query))
-
-
-def _attestation_values(attestation: Attestation) -> dict[str, Any]:
-    values = {each.name: getattr(attestation, each.name) for each in fields(Attestation) if each.name != "id"}
-    return values | {"status": str(attestation.status), "at": to_text(attestation.at)}
-
-
-def _attestation(row: Row[Any]) -> Attestation:
-    values = {each.name: row._mapping[each.name] for each in fields(Attestation)}  # noqa: SLF001
-    return Attestation(**values | {"status": Status(row.status), "at": from_text(row.at)})
 
 
 def _step_event(row: Row[Any]) -> StepEvent:

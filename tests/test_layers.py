@@ -27,6 +27,7 @@ LAYERS = (
     ("checks",),
     ("sources", "statistics"),
     ("check", "params"),
+    ("signatures",),
     ("model", "claims", "errors", "phases", "statuses"),
 )
 """From top to bottom; modules of one layer may import each other."""

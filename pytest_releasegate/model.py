@@ -207,6 +207,8 @@ class Release:
     git_branch: str = ""
     opened_at: datetime
     deployed_at: datetime | None = None
+    rolled_back_at: datetime | None = None
+    rollback_reason: str = ""
     window: tuple[datetime, datetime] | None = None
     """Between which instants it is to be deployed."""
     facts: Mapping[str, bool] = field(default_factory=dict)

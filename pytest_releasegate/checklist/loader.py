@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.checklist.nodes import Route
 
-__all__ = ["Checklist", "Declaration", "across", "gate_files", "load", "read_gates"]
+__all__ = ["Checklist", "Declaration", "across", "gate_files", "load", "read_gates", "without_gates"]
 
 RESERVED = (ENVIRONMENTS, "policy.yaml", "stakeholders.yaml")
 """Files of the gates folder that declare no gates."""
@@ -87,6 +87,15 @@ def load(folder: Path, root: Path) -> Checklist:
         raise BrokenPlan(problems)
     by_id = {declaration.gate.id: declaration for declaration in declarations}
     return Checklist(folder, tuple(declarations), environments, by_id)
+
+
+def without_gates(folder: Path, root: Path) -> Checklist:
+    """The environments alone, for what no broken gate file may stop; raises `BrokenPlan` where they are wrong."""
+    problems: list[Problem] = []
+    environments = load_environments(folder, root, problems)
+    if problems:
+        raise BrokenPlan(problems)
+    return Checklist(folder, (), environments)
 
 
 def _overlooked(folder: Path, root: Path) -> list[Problem]:

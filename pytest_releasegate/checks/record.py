@@ -18,7 +18,7 @@ from pytest_releasegate.params import Parameters, parse_duration
 from pytest_releasegate.sources.git import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_releasegate.check import Context
     from pytest_releasegate.model import Finding, Release
@@ -28,6 +28,7 @@ __all__ = ["Record"]
 _AFTER = re.compile(r"deployed_at(?: *\+ *(\S+))?")
 _ROW = "product = {0} AND version = {0} AND environment = {0} AND attempt = {0}"
 _OF_RELEASE = f"release_id IN (SELECT id FROM {{1}} WHERE {_ROW})"  # noqa: S608  no value is put in
+_OF_NOUN = {f"release.{name}" for name in ("git_commit", "git_branch", "rolled_back_at", "rollback_reason")}
 _MOST = 1000
 _EVIDENCE = 64 * 1024
 
@@ -37,7 +38,8 @@ Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9_]{0
 class Record(Parameters):
     """Looks at the release's own row over a connection of its own, and compares a column with what is known otherwise.
 
-    The denominator is the rows of this release in the table; outside of `releases` one row that fits is enough.
+    The denominator is the rows of this release in the table; outside of `releases` one row that fits as a whole is
+    enough.
 
     ```yaml
     record: {column: review_scheduled_at, is: deployed_at + 72h}
@@ -51,7 +53,8 @@ class Record(Parameters):
     """The column to look at, such as `review_status`."""
     is_: StrictBool | StrictStr = Field(default="present", alias="is")
     """What it must hold: a text, `true` or `false`, `present`, `deployed_at + 72h`, `release.git_commit`,
-    `release.git_branch`, or `git.commit`: what git says of the version's tag (`v1.4.0` or `1.4.0`)."""
+    `release.git_branch`, `release.rolled_back_at`, `release.rollback_reason`, or `git.commit`: what git says of the
+    version's tag (`v1.4.0` or `1.4.0`)."""
     also: dict[Name, StrictBool | StrictStr] = Field(default_factory=dict)
     """Further columns, each with what it must hold, in the same words."""
     table: Name = "releases"
@@ -65,19 +68,22 @@ class Record(Parameters):
             raise CannotLook("the record's URL is not known here", "run the gate within a run that is recorded")
         if not url.startswith("sqlite:"):
             context.secrets.add(url, "record_url")
-        found = {column: _read(url, self.table, column, context.release, context.remaining(30.0)) for column in wanted}
-        if not found[self.column]:
+        rows = _read(url, self.table, list(wanted), context.release, context.remaining(30.0))
+        if not rows:
             held = f"no row of {context.release.name}"
             yield find(
                 f"{self.table} in the record", expected=f"a row of {context.release.name}", actual=held, ok=False
             )
             return
-        yield counted(f"rows of {self.table}", len(found[self.column]))
-        for column, is_ in self._columns().items():
-            name, values = f"{self.table}.{column}", found[column]
-            table = "".join(f"{_shown(value)}\n" for value in values)
-            context.attach(f"{name}.txt", "text/plain", table.encode("utf-8", "backslashreplace")[:_EVIDENCE])
-            yield _compare(name, wanted[column], values, _source(is_))
+        yield counted(f"rows of {self.table}", len(rows))
+        table = "".join("\t".join(map(_shown, row)) + "\n" for row in [list(wanted), *rows])
+        context.attach(f"{self.table}.tsv", "text/plain", table.encode("utf-8", "backslashreplace")[:_EVIDENCE])
+        findings = [list(self._compared(wanted, row)) for row in reversed(rows)]
+        yield from max(findings, key=lambda row: sum(finding.ok is Ok.YES for finding in row))
+
+    def _compared(self, wanted: Mapping[str, Any], row: Sequence[Any]) -> Iterator[Finding]:
+        for (column, expected), value in zip(wanted.items(), row, strict=True):
+            yield _compare(f"{self.table}.{column}", expected, value, _source(self._columns()[column]))
 
     def _columns(self) -> dict[str, bool | str]:
         return {self.column: self.is_, **self.also}
@@ -93,8 +99,8 @@ def _expected(is_: bool | str, context: Context) -> Any:
     if isinstance(is_, bool):
         return is_
     release = context.release
-    if is_ in {"release.git_commit", "release.git_branch"}:
-        return getattr(release, is_.removeprefix("release."))
+    if is_ in _OF_NOUN:
+        return getattr(release, is_.removeprefix("release.")) or ""
     if is_ == "git.commit":
         return _tagged(context)
     match = _AFTER.fullmatch(is_)
@@ -119,17 +125,15 @@ def _tagged(context: Context) -> str:
     return tag.commit
 
 
-def _compare(name: str, expected: Any, values: Sequence[Any], source: str) -> Finding:
-    newest = _shown(values[-1])
+def _compare(name: str, expected: Any, value: Any, source: str) -> Finding:
+    held = _shown(value)
     if expected == "present":
-        held = next((_shown(value) for value in values if value not in (None, "")), newest)
-        return find(name, expected="present", actual=held, ok=any(value not in (None, "") for value in values))
+        return find(name, expected="present", actual=held, ok=value not in (None, ""))
     if expected == "":
         # two empty texts are alike and prove nothing
-        return find(name, expected=f"{source or 'a text'}, which is not known", actual=newest, ok=Ok.CANNOT_TELL)
-    fits = next((value for value in values if _is(value, expected)), None)
+        return find(name, expected=f"{source or 'a text'}, which is not known", actual=held, ok=Ok.CANNOT_TELL)
     what = f"{_shown(expected)} ({source})" if source else _shown(expected)
-    return find(name, expected=what, actual=newest if fits is None else _shown(fits), ok=fits is not None)
+    return find(name, expected=what, actual=held, ok=_is(value, expected))
 
 
 def _is(value: Any, expected: Any) -> bool:
@@ -160,48 +164,52 @@ def _shown(value: Any) -> str:
     return str(value) if value != "" else "an empty text"
 
 
-def _read(url: str, table: str, column: str, release: Release, seconds: float) -> list[Any]:
+def _read(url: str, table: str, columns: list[str], release: Release, seconds: float) -> Sequence[Sequence[Any]]:
+    """The values of the columns in each row of the release, oldest first."""
     where = _ROW if table == "releases" else _OF_RELEASE
     key = (release.product, release.version, release.environment, release.attempt)
     if url.startswith("sqlite:///"):
-        return _sqlite(url.removeprefix("sqlite:///"), table, column, where.format("?", "releases"), key, seconds)
-    return _postgresql(url, table, column, where.format("%s", "releasegate.releases"), key, seconds)
+        return _sqlite(url.removeprefix("sqlite:///"), table, columns, where.format("?", "releases"), key, seconds)
+    return _postgresql(url, table, columns, where.format("%s", "releasegate.releases"), key, seconds)
 
 
-def _sqlite(path: str, table: str, column: str, where: str, key: tuple[object, ...], seconds: float) -> list[Any]:
+def _sqlite(
+    path: str, table: str, columns: list[str], where: str, key: tuple[object, ...], seconds: float
+) -> Sequence[Sequence[Any]]:
     try:
         with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=seconds)) as connection:
             known = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-            _must_know(table, column, known)
-            query = f"SELECT {column} FROM {table} WHERE {where} ORDER BY id DESC LIMIT {_MOST}"  # noqa: S608
-            return [row[0] for row in connection.execute(query, key)][::-1]
+            _must_know(table, columns, known)
+            query = f"SELECT {', '.join(columns)} FROM {table} WHERE {where} ORDER BY id DESC LIMIT {_MOST}"  # noqa: S608
+            return connection.execute(query, key).fetchall()[::-1]
     except sqlite3.Error as error:
         raise CannotLook(f"the record {path} cannot be read: {error}", "see `releasegate verify`") from error
 
 
-def _postgresql(url: str, table: str, column: str, where: str, key: tuple[object, ...], seconds: float) -> list[Any]:
+def _postgresql(
+    url: str, table: str, columns: list[str], where: str, key: tuple[object, ...], seconds: float
+) -> Sequence[Sequence[Any]]:
     import psycopg
 
     dsn = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
-    query = f"SELECT {column} FROM releasegate.{table} WHERE {where} ORDER BY id DESC LIMIT {_MOST}"  # noqa: S608
-    columns = (
-        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'releasegate' AND table_name = %s"
-    )
+    chosen = ", ".join(columns)
+    query = f"SELECT {chosen} FROM releasegate.{table} WHERE {where} ORDER BY id DESC LIMIT {_MOST}"  # noqa: S608
+    names = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'releasegate' AND table_name = %s"
     try:
         with psycopg.connect(dsn, connect_timeout=max(2, int(seconds)), prepare_threshold=None) as connection:
             connection.read_only = True
             connection.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(seconds * 1000))])
-            _must_know(table, column, [row[0] for row in connection.execute(columns, [table])])
-            return [row[0] for row in connection.execute(query.encode(), key)][::-1]
+            _must_know(table, columns, [row[0] for row in connection.execute(names, [table])])
+            return connection.execute(query.encode(), key).fetchall()[::-1]
     except psycopg.Error as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CannotLook(f"the record cannot be read: {first}", "see that the server of the record runs") from None
 
 
-def _must_know(table: str, column: str, known: list[str]) -> None:
+def _must_know(table: str, columns: list[str], known: list[str]) -> None:
     if not known:
         raise CannotLook(f"the record has no table '{table}'", "known: releases, audit_logs, runs, gate_results, ...")
     if table != "releases" and "release_id" not in known:
         raise CannotLook(f"the rows of the record's table '{table}' name no release", "look at another table")
-    if column not in known:
+    for column in (each for each in columns if each not in known):
         raise CannotLook(f"the record's table '{table}' has no column '{column}'", nearest(column, known))

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_releasegate.checklist.loader import Checklist, load
+from pytest_releasegate.checklist.loader import Checklist, load, without_gates
 from pytest_releasegate.checklist.marked import with_marked
 from pytest_releasegate.checklist.plan import freeze
 from pytest_releasegate.checklist.python_gates import collect
@@ -67,26 +67,27 @@ class Place:
         """The zone of instants without offset; empty where none is configured."""
         return str(self.settings.get("releasegate_zone", ""))
 
-    def release(self, version: str = "") -> Release:
-        """The release of the record that is meant, or another of its environment by its version.
+    def release(self, version: str = "", attempt: int | None = None) -> Release:
+        """The release of the record that is meant, or another of its environment by its version: its newest attempt.
 
         Raises `UsageProblem` when the record does not know it.
         """
         identity = self.identity
         version = version or identity.version
-        found = self.store.find_release(identity.product, version, identity.environment.name)
+        found = self.store.find_release(identity.product, version, identity.environment.name, attempt)
         if found is None:
             known = ", ".join(release.name for release in self.store.releases(identity.product)[-5:])
-            what = f"{self.store.shown_url} does not know {version}/{identity.environment.name}"
+            one = f" attempt {attempt}" if attempt is not None else ""
+            what = f"{self.store.shown_url} does not know {version}/{identity.environment.name}{one}"
             raise UsageProblem(what, f"it knows: {known}" if known else "releasegate open VERSION")
         return found
 
     def view(self, asked: argparse.Namespace) -> ReleaseView:
         """The release as the record knows it, now or at the instant of `--as-of`."""
+        release = self.release(attempt=asked.attempt)
         if not asked.as_of:
-            return view(self.store, self.release(), asked.clock.now())
+            return view(self.store, release, asked.clock.now())
         at = parse_instant(asked.as_of, self.zone)
-        release = self.release()
         if at < release.opened_at:
             raise UsageProblem(f"--as-of: {release.name} was opened later, at {release.opened_at.isoformat()}")
         return view(self.store, release, at, strictly=True)
@@ -113,18 +114,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def as_of(parser: argparse.ArgumentParser) -> None:
-    """The option by which a command reads the record as it stood, or will stand, at another time."""
+    """The options by which a command reads an earlier attempt, or the record at another time."""
+    parser.add_argument("--attempt", type=int, metavar="N", help="that attempt of the release; the newest without it")
     text = "judge the record as of then, such as 2026-03-01T02:00:00Z; plan and facts are those of now"
     parser.add_argument("--as-of", default="", metavar="INSTANT", help=text)
 
 
-def place(asked: argparse.Namespace, *, create: bool = False) -> Place:
-    """Find all of it; raises `UsageProblem` with what is wrong."""
+def place(asked: argparse.Namespace, *, create: bool = False, gates: bool = True) -> Place:
+    """Find all of it; raises `UsageProblem` with what is wrong; gate files that are not asked for are not read."""
     from pytest_releasegate.store import open_store
 
     root = _root(asked.root)
     settings = _settings(root)
-    checklist = load(root / str(settings.get("releasegate_gates", "gates")), root)
+    folder = root / str(settings.get("releasegate_gates", "gates"))
+    checklist = load(folder, root) if gates else without_gates(folder, root)
     identity = identify(
         root,
         checklist.environments,

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
 from pytest_releasegate.errors import ExitCode, UsageProblem
-from pytest_releasegate.lifecycle.facts import parse_instant
+from pytest_releasegate.lifecycle.facts import SKEW, parse_instant
 from pytest_releasegate.lifecycle.opening import person
 
 if TYPE_CHECKING:
     import argparse
 
 __all__ = ["arguments", "run"]
-
-_SKEW = timedelta(minutes=5)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +30,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
     release = here.release()
     now = asked.clock.now()
     at = parse_instant(asked.at, here.zone) if asked.at else release.deployed_at or now
-    if at > now + _SKEW:
+    if at > now + SKEW:
         raise UsageProblem(f"{at:%Y-%m-%d %H:%M} UTC is in the future", "call this when the release is live")
     if at < release.opened_at:
         raise UsageProblem(

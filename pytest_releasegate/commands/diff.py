@@ -24,6 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("old", metavar="OLD", help="the earlier version, such as 1.3.0")
     parser.add_argument("new", metavar="NEW", nargs="?", default="", help="the later version; --release without it")
+    parser.add_argument("--attempt", type=int, metavar="N", help="that attempt of OLD; the newest without it")
     place_arguments(parser)
 
 
@@ -31,7 +32,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
     """Print it."""
     here = place(asked)
     now = asked.clock.now()
-    old, new = (view(here.store, here.release(version), now) for version in (asked.old, asked.new))
+    old = view(here.store, here.release(asked.old, asked.attempt), now)
+    new = view(here.store, here.release(asked.new), now)
     lines = [*_plans(old, new), *_statuses(old, new), *_phases(old, new)]
     say(f"{old.release.name} -> {new.release.name}", *(lines or ["no difference"]))
     return ExitCode.GO

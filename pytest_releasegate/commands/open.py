@@ -33,7 +33,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
     here = place(asked, create=True)
     plan = here.plan()
     window = parse_window(asked.window, here.zone) if asked.window else None
-    opened = open_or_find(here.store, here.identity, plan, now=asked.clock.now(), facts=facts, window=window)
+    now = asked.clock.now()
+    opened = open_or_find(here.store, here.identity, plan, now=now, facts=facts, window=window, again=True)
     release = opened.release
     say(
         f"{release.product} {release.name}",

@@ -22,7 +22,7 @@ from pytest_releasegate.hooks import asking
 from pytest_releasegate.lifecycle.facts import parse_facts
 from pytest_releasegate.lifecycle.identify import Asked, Identity, identify, record_at
 from pytest_releasegate.lifecycle.opening import cut_off, open_or_find
-from pytest_releasegate.model import Release, Run, Start
+from pytest_releasegate.model import Phase, Release, Run, Start
 from pytest_releasegate.verdict import HOLDS, closed_steps, due_steps, is_final, stand
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Clock, Which
     from pytest_releasegate.checklist.python_gates import PythonGates
     from pytest_releasegate.hooks.looking import Looked
-    from pytest_releasegate.model import Environment, Gate, Kept, Phase, Plan, Result
+    from pytest_releasegate.model import Environment, Gate, Kept, Plan, Result
     from pytest_releasegate.store import Store
     from pytest_releasegate.store.journal import Journal
 
@@ -193,7 +193,8 @@ def _opened(config: pytest.Config, checklist: Checklist, identity: Identity, pla
     store = open_store(record_url(config))
     now = clock.now()
     must_exist = bool(config.getoption("releasegate_must_exist"))
-    opened = open_or_find(store, identity, plan, now=now, facts=_facts(config), must_exist=must_exist)
+    again = _goes_before(plan, asking.expression(config))
+    opened = open_or_find(store, identity, plan, now=now, facts=_facts(config), must_exist=must_exist, again=again)
     session = GateSession(
         config.rootpath, checklist, identity, opened.release, opened.plan, asking.expression(config), store, clock
     )
@@ -204,6 +205,13 @@ def _opened(config: pytest.Config, checklist: Checklist, identity: Identity, pla
     if config.getoption("releasegate_which") == "stale":
         session.fresh |= _fresh(store, session)
     return _filled(session, config)
+
+
+def _goes_before(plan: Plan, expression: str) -> bool:
+    """Whether the run prepares a deployment: it looks at gates of predeploy, and at nothing that follows one."""
+    chosen = (planned.gate for planned in plan.gates)
+    phases = {gate.phase for gate in chosen if asking.wants(expression, gate.markers, gate.markers)}
+    return Phase.PREDEPLOY in phases and phases <= {Phase.PREDEPLOY, Phase.DEPLOY, Phase.COMPLIANCE}
 
 
 def _fresh(store: Store, session: GateSession) -> frozenset[str]:

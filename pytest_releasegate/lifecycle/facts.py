@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,10 @@ from pytest_releasegate.errors import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["parse_facts", "parse_instant", "parse_window"]
+__all__ = ["SKEW", "parse_facts", "parse_instant", "parse_window"]
+
+SKEW = timedelta(minutes=5)
+"""How far the clock of who tells an instant may be ahead."""
 
 
 def parse_facts(words: Iterable[str]) -> dict[str, bool]:

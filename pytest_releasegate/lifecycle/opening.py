@@ -47,22 +47,34 @@ def open_or_find(
     facts: Mapping[str, bool] | None = None,
     window: tuple[datetime, datetime] | None = None,
     must_exist: bool = False,
+    again: bool = False,
 ) -> Opened:
-    """The release that is meant; opened loudly when the record does not know it.
+    """The release that is meant, in its newest attempt; opened loudly when the record does not know it.
+
+    `again` opens another attempt of what was rolled back; otherwise that attempt is what is meant, and said to be so.
 
     Raises `UsageProblem` when it must exist and does not, or when the plan of a protected environment has changed.
     """
     found = store.find_release(identity.product, identity.version, identity.environment.name)
     name = f"{identity.version}/{identity.environment.name}"
-    if found is None and must_exist:
-        raise UsageProblem(f"the record {store.shown_url} does not know {name}", f"releasegate open {identity.version}")
-    if found is None:
-        opening = replace(_release(identity, plan, now, facts or {}), window=window)
-        release = store.open_release(opening, plan)
-        return Opened(release, plan, [f"no earlier record of {name} in {store.shown_url}: opened now"])
+    if found is None or (found.rolled_back_at and again):
+        if must_exist:
+            why = _rolled_back(found) if found else f"the record {store.shown_url} does not know {name}"
+            raise UsageProblem(why, f"releasegate open {identity.version}")
+        attempt = found.attempt + 1 if found else 1
+        opening = replace(_release(identity, plan, now, facts or {}), window=window, attempt=attempt)
+        said = f"{_rolled_back(found)}; attempt {attempt} opened now" if found else ""
+        return Opened(
+            store.open_release(opening, plan),
+            plan,
+            [said or f"no earlier record of {name} in {store.shown_url}: opened now"],
+        )
     notes = ["the window stays as it was when the release was opened"] if window not in {None, found.window} else []
     if identity.commit and found.git_commit and identity.commit != found.git_commit:
         notes.append(f"the release is of commit {found.git_commit[:10]}, here is {identity.commit[:10]}")
+    if found.rolled_back_at:
+        command = f"releasegate open {found.version} --env {found.environment}"
+        notes.append(f"{_rolled_back(found)}; this is about that attempt, another one begins with {command}")
     frozen = store.plan(found.id)
     if frozen.digest == plan.digest:
         return Opened(found, frozen, notes)
@@ -118,6 +130,10 @@ def _replanned(
     reason = "the gates were changed; the environment is not protected"
     release = store.replan(found.id, plan, at=now, person="pytest", reason=reason)
     return Opened(release, plan, [*notes, f"the plan has changed and was frozen anew:\n{shown}"])
+
+
+def _rolled_back(release: Release) -> str:
+    return f"{release.name} was rolled back {release.rolled_back_at:%Y-%m-%d %H:%M} UTC ({release.rollback_reason})"
 
 
 def _release(identity: Identity, plan: Plan, now: datetime, facts: Mapping[str, bool]) -> Release:

@@ -160,6 +160,8 @@ def _facts(view: ReleaseView) -> Iterator[tuple[str, str]]:
     if release.window:
         yield "Window", " to ".join(instant(at, exact=True) for at in release.window)
     yield "Deployed", instant(release.deployed_at, exact=True)
+    if release.rolled_back_at:
+        yield "Rolled back", f"{instant(release.rolled_back_at, exact=True)}: {release.rollback_reason}"
     yield "Facts", ", ".join(f"{name}: {str(fact).lower()}" for name, fact in sorted(release.facts.items())) or "none"
     yield "Plan", f"{count(len(view.plan.gates), 'gate')}, digest {view.plan.digest}"
     yield "Record", view.record
@@ -193,6 +195,8 @@ def _moments(view: ReleaseView) -> Iterator[_Moment]:
     yield _Moment(release.opened_at, "release opened", f"plan of {count(len(view.plan.gates), 'gate')}")
     if release.deployed_at:
         yield _Moment(release.deployed_at, "deployed", f"{release.version} to {release.environment}")
+    if release.rolled_back_at:
+        yield _Moment(release.rolled_back_at, "rolled back", release.rollback_reason)
     for run in view.runs:
         yield from _run(run)
     for event in view.steps:

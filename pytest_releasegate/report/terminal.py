@@ -172,7 +172,7 @@ def _next(view: ReleaseView, verdicts: Mapping[Phase, Verdict], columns: int, pa
 
 
 def _heading(view: ReleaseView, columns: int, paint: Paint) -> list[str]:
-    release = view.release
+    release, back = view.release, view.release.rolled_back_at
     facts = (
         (
             "commit",
@@ -181,6 +181,7 @@ def _heading(view: ReleaseView, columns: int, paint: Paint) -> list[str]:
         ("opened", instant(release.opened_at)),
         *([("window", " to ".join(map(instant, release.window)))] if release.window else []),
         ("deployed", instant(release.deployed_at)),
+        *([("", f"rolled back {instant(back)}: {release.rollback_reason}")] if back else []),
         ("facts", ", ".join(f"{name}: {str(value).lower()}" for name, value in sorted(release.facts.items()))),
         ("plan", f"{count(len(view.plan.gates), 'gate')}, digest {view.plan.digest[:16]}"),
         ("record", view.record),

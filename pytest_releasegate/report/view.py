@@ -63,6 +63,8 @@ def view(store: Store, release: Release, now: datetime, *, strictly: bool = Fals
     until = now if strictly else datetime.max.replace(tzinfo=UTC)
     if release.deployed_at and release.deployed_at > until:
         release = replace(release, deployed_at=None)
+    if release.rolled_back_at and release.rolled_back_at > until:
+        release = replace(release, rolled_back_at=None, rollback_reason="")
     results = [row for row in store.results(release.id) if row.started_at <= until]
     words = [word for word in store.attestations(release.id) if word.at <= until]
     standings = stand(plan, results, words, release, now)

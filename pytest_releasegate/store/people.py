@@ -1,4 +1,4 @@
-"""The part of the record that holds what people did: steps, stakeholders, the audit log."""
+"""The part of the record that holds what people did: steps, rollbacks, stakeholders, the audit log."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from pytest_releasegate.errors import UsageProblem
 from pytest_releasegate.model import Phase, Start, StepEvent
 from pytest_releasegate.store.said import Said
-from pytest_releasegate.store.schema import audit_logs, release_stakeholders, starts, step_events
-from pytest_releasegate.store.values import clean, from_text, to_text
+from pytest_releasegate.store.schema import audit_logs, release_stakeholders, releases, starts, step_events
+from pytest_releasegate.store.values import clean, clean_text, from_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from pytest_releasegate.model import Gate
+    from pytest_releasegate.model import Gate, Release
     from pytest_releasegate.store.chain import Writing
 
 __all__ = ["AuditLog", "People"]
+
+
+_AUDIT = {"action_type": "configuration_change", "resource_type": "settings", "severity": "critical"}
+"""What a rollback's line of the audit log holds, whoever rolls back what."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +44,25 @@ class AuditLog:
 
 
 class People(Said):
-    """Step events, stakeholders and the audit log."""
+    """Step events, rollbacks, stakeholders and the audit log."""
+
+    def roll_back(self, release_id: int, at: datetime, *, reason: str, person: str) -> Release:
+        """Say that a deployed release was rolled back, once, with the line of the audit log in the same transaction.
+
+        The same again changes nothing; another instant or reason, and a release that was not deployed, are a
+        `UsageProblem`.
+        """
+        with self._writing() as writing:
+            known = self._known(writing.connection, release_id)
+            if _is_rolled_back(known, at, clean_text(reason)):
+                return known
+            values = {"was_rolled_back": True, "rollback_at": to_text(at), "rollback_reason": reason}
+            writing.update(releases, release_id, values)
+            line = _AUDIT | {"release_id": release_id, "at": to_text(at), "user_id": person}
+            what = f"Rollback initiated for release {known.name}: {reason}"
+            writing.insert(audit_logs, line | {"action_description": what})
+            writing.entry("rolled back", release_id, at=to_text(at), person=person, reason=reason)
+            return self._known(writing.connection, release_id)
 
     def add_step_event(self, release_id: int, event: StepEvent) -> None:
         """Record that a step was closed or reopened."""
@@ -121,6 +144,17 @@ class People(Said):
         """The audit log of a release, in the order in which it was written."""
         rows = [dict(row._mapping) for row in self._of_release(audit_logs, release_id)]  # noqa: SLF001
         return [AuditLog(**values | {"at": from_text(values["at"])}) for values in rows]
+
+
+def _is_rolled_back(known: Release, at: datetime, reason: str) -> bool:
+    if known.rolled_back_at is not None:
+        if (known.rolled_back_at, known.rollback_reason) == (at, reason):
+            return True
+        was = f"{known.name} was rolled back {known.rolled_back_at:%Y-%m-%d %H:%M:%S} UTC: {known.rollback_reason}"
+        raise UsageProblem(f"release {was}", "a rollback is recorded once; open another attempt")
+    if known.deployed_at is None:
+        raise UsageProblem(f"release {known.name} was not deployed by the record", "releasegate deployed --at INSTANT")
+    return False
 
 
 def _step_event(row: Row[Any]) -> StepEvent:

@@ -38,6 +38,8 @@ _COLUMNS = (
     releases.c.git_branch,
     releases.c.opened_at,
     releases.c.deployed_at,
+    releases.c.rollback_at,
+    releases.c.rollback_reason,
     releases.c.window_start,
     releases.c.window_end,
     releases.c.facts,
@@ -80,7 +82,7 @@ class Releases(Base):
     def release(self, release_id: int) -> Release:
         """The release of that id; raises `RecordError` when there is none."""
         with self._reading() as connection:
-            return _release(self._row(connection, release_id))
+            return self._known(connection, release_id)
 
     def releases(self, product: str = "", environment: str = "") -> list[Release]:
         """The releases, oldest first; of one product and in one environment when these are named."""
@@ -119,11 +121,11 @@ class Releases(Base):
     def set_facts(self, release_id: int, facts: Mapping[str, bool], person: str, at: datetime) -> Release:
         """Declare facts of a release; facts declared before stay unless they are named again."""
         with self._writing() as writing:
-            known = _release(self._row(writing.connection, release_id))
+            known = self._known(writing.connection, release_id)
             whole = canonical({**known.facts, **facts}).decode()
             writing.update(releases, release_id, {"facts": whole})
             writing.entry("facts", release_id, at=to_text(at), person=person)
-            return _release(self._row(writing.connection, release_id))
+            return self._known(writing.connection, release_id)
 
     def start_run(self, release_id: int, run: Run) -> int:
         """Record that a run has begun and give its id."""
@@ -165,6 +167,9 @@ class Releases(Base):
             raise self._address.error(f"there is no release {release_id}")
         return found
 
+    def _known(self, connection: Connection, release_id: int) -> Release:
+        return _release(self._row(connection, release_id))
+
     def _change(
         self,
         release_id: int,
@@ -182,7 +187,7 @@ class Releases(Base):
                 return _once(_release(row), at)
             writing.update(releases, release_id, values)
             writing.entry(kind, release_id, at=to_text(at), person=person, reason=reason)
-            return _release(self._row(writing.connection, release_id))
+            return self._known(writing.connection, release_id)
 
 
 def _once(known: Release, at: datetime) -> Release:
@@ -190,7 +195,7 @@ def _once(known: Release, at: datetime) -> Release:
         return known
     raise UsageProblem(
         f"release {known.name} was deployed at {known.deployed_at} by the record, got {at}",
-        "an instant of deployment is set once; open another attempt if it was deployed again",
+        "it is set once; what was rolled back and deployed again is another attempt: releasegate rollback, then open",
     )
 
 
@@ -238,6 +243,9 @@ def _release(row: Row[Any]) -> Release:
     values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name
     values["opened_at"] = from_text(row.opened_at)
     values["deployed_at"] = from_text(row.deployed_at) if row.deployed_at else None
+    rolled_back = values.pop("rollback_at")
+    values["rolled_back_at"] = from_text(rolled_back) if rolled_back else None
+    values["rollback_reason"] = row.rollback_reason or ""
     start, end = values.pop("window_start"), values.pop("window_end")
     values["window"] = (from_text(start), from_text(end)) if start and end else None
     values["facts"] = unpack(json.loads(row.facts))

@@ -83,7 +83,8 @@ class Results(Releases):
         """The newest value kept under that name, of this release or of the newest one opened before it that kept it.
 
         `first` is the oldest of this release, or the oldest since a step of it was last reopened.
-        Before it counts what was opened earlier for the same product and environment: other versions and attempts.
+        Before it counts what was opened earlier for the same product and environment: other versions and attempts, but
+        none that was rolled back.
         """
         query = _previous(release, name) if of == "previous" else _own(release, name, first=of == "first")
         with self._reading() as connection:
@@ -193,6 +194,7 @@ def _previous(release: Release, name: str) -> Select[Any]:
             releases.c.product == clean_text(release.product),
             releases.c.environment == clean_text(release.environment),
             releases.c.id != release.id,
+            releases.c.was_rolled_back.is_(False),
             before,
         )
         .order_by(releases.c.opened_at.desc(), releases.c.id.desc(), snapshots.c.at.desc(), snapshots.c.id.desc())

@@ -253,6 +253,64 @@ def test_wrong_parameters_are_refused(parameters: dict[str, Any]) -> None:
         Record(**parameters)
 
 
+BACK = DEPLOYED + timedelta(hours=1)
+AUDITED = {"resource_type": "settings", "severity": "critical", "user_id": "ann", "action_description": "present"}
+ROLLED_BACK = [
+    {"column": "was_rolled_back", "is": True},
+    {"column": "rollback_at", "is": "release.rolled_back_at"},
+    {"column": "rollback_reason", "is": "release.rollback_reason"},
+    {"table": "audit_logs", "column": "action_type", "is": "configuration_change", "also": AUDITED},
+]
+
+
+@pytest.mark.parametrize("parameters", ROLLED_BACK)
+def test_a_rollback_that_is_recorded_passes(url: str, release: Release, parameters: dict[str, Any]) -> None:
+    with open_store(url) as store:
+        back = store.roll_back(release.id, BACK, reason="errors", person="ann")
+    assert looked(url, back, **parameters).status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [*zip(ROLLED_BACK, [Status.FAILED, Status.INCONCLUSIVE, Status.INCONCLUSIVE, Status.FAILED], strict=True)],
+)
+def test_a_rollback_that_is_not_recorded_is_not_green(
+    url: str, release: Release, parameters: dict[str, Any], expected: Status
+) -> None:
+    assert looked(url, release, **parameters).status is expected
+
+
+@pytest.mark.parametrize(
+    ("assignment", "parameters"),
+    [
+        ("rollback_at = '2026-01-06T23:15:01.000123+00:00'", ROLLED_BACK[1]),
+        ("rollback_reason = 'something else'", ROLLED_BACK[2]),
+    ],
+)
+def test_a_rollback_that_is_recorded_otherwise_fails(
+    url: str, release: Release, assignment: str, parameters: dict[str, Any]
+) -> None:
+    with open_store(url) as store:
+        back = store.roll_back(release.id, BACK, reason="errors", person="ann")
+    change(url, assignment)
+    assert looked(url, back, **parameters).status is Status.FAILED
+
+
+def test_columns_must_fit_in_one_row_of_the_audit_log(url: str, release: Release) -> None:
+    half = {"user_id": "ann", "action_description": "x", "severity": "critical", "at": OPENED, "release_id": release.id}
+    with open_store(url) as store:
+        store.add_audit(action_type="configuration_change", resource_type="release", **half)
+        store.add_audit(action_type="deployed", resource_type="settings", **half)
+        wrong = looked(url, release, **ROLLED_BACK[3])
+        assert wrong.status is Status.FAILED
+        assert [str(finding) for finding in wrong.findings if finding.ok is Ok.NO] == [
+            "audit_logs.action_type: expected configuration_change, got deployed"
+        ]
+        store.add_audit(action_type="configuration_change", resource_type="settings", **half)
+        store.add_audit(action_type="deployed", resource_type="release", **half)
+    assert looked(url, release, **ROLLED_BACK[3]).status is Status.PASSED
+
+
 def test_other_spans_after_deployment(url: str, release: Release) -> None:
     at = (DEPLOYED + timedelta(minutes=15)).isoformat()
     change(url, f"review_scheduled_at = '{at}'")

@@ -111,6 +111,30 @@ def test_release_that_must_exist(store: Store, tmp_path: Path) -> None:
     assert store.releases() == []
 
 
+def test_what_was_rolled_back_is_opened_again_as_another_attempt(store: Store) -> None:
+    first = opened(store).release
+    store.set_deployed(first.id, NOW, "ann")
+    assert opened(store, again=True).release.attempt == 1
+    store.roll_back(first.id, NOW, reason="errors", person="ann")
+    said = "1.4.0/prod was rolled back 2026-01-05 09:00 UTC (errors)"
+    same = opened(store)
+    assert (same.release.id, same.release.rollback_reason) == (first.id, "errors")
+    assert same.notes == [
+        f"{said}; this is about that attempt, another one begins with releasegate open 1.4.0 --env prod"
+    ]
+    with pytest.raises(UsageProblem) as told:
+        opened(store, again=True, must_exist=True)
+    assert str(told.value) == f"{said}\n    releasegate open 1.4.0"
+    other = plan(("1.1", "another"))
+    second = opened(store, other, again=True, identity=identity(protected=True, commit="d" * 40))
+    assert second.notes == [f"{said}; attempt 2 opened now"]
+    assert (second.release.attempt, second.release.git_commit, second.plan) == (2, "d" * 40, other)
+    assert second.release.deployed_at is None
+    assert opened(store, other, again=True, identity=identity(commit="d" * 40)).release.id == second.release.id
+    assert store.plan(first.id) == plan()
+    assert store.verify() == []
+
+
 def test_password_of_the_record_is_not_in_the_note(store: Store) -> None:
     assert opened(store).notes[0].endswith(f"in {store.shown_url}: opened now")
 

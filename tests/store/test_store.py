@@ -113,6 +113,45 @@ def test_deployed_is_said_once(store: Store, sample: Any) -> None:
         store.set_deployed(opened.id, at + timedelta(minutes=1), "ann")
 
 
+def test_a_rollback_is_said_once_after_the_deployment_with_its_line_in_the_audit_log(store: Store, sample: Any) -> None:
+    opened = store.open_release(sample.release(), sample.plan())
+    at, who = sample.at + timedelta(hours=2), {"reason": "errors\x00", "person": "ann"}
+    with pytest.raises(UsageProblem, match="was not deployed by the record"):
+        store.roll_back(opened.id, at, **who)
+    deployed = store.set_deployed(opened.id, sample.at, "ann")
+    back = store.roll_back(opened.id, at, **who)
+    assert back == replace(deployed, rolled_back_at=at, rollback_reason="errors\u2400")
+    entries = store.head()[0]
+    assert store.roll_back(opened.id, at.astimezone(timezone(timedelta(hours=1))), **who) == back
+    for other in ({"at": at, "reason": "else"}, {"at": at + timedelta(seconds=1), "reason": "errors\x00"}):
+        with pytest.raises(UsageProblem, match="was rolled back 2026-01-05 11:00:00 UTC: errors"):
+            store.roll_back(opened.id, person="ann", **other)
+    assert store.head()[0] == entries
+    (line,) = store.audit(opened.id)
+    assert (line.user_id, line.action_type, line.resource_type, line.severity, line.at) == (
+        "ann",
+        "configuration_change",
+        "settings",
+        "critical",
+        at,
+    )
+    assert line.action_description == "Rollback initiated for release 1.4.0/prod: errors\u2400"
+    assert store.verify() == []
+
+
+def test_what_a_rolled_back_release_kept_is_no_baseline(store: Store, sample: Any) -> None:
+    kept = {}
+    for days, version in enumerate(("1.3", "1.4", "1.5")):
+        at = sample.at + timedelta(days=days)
+        kept[version], run_id = sample.started(store, version=version, opened_at=at)
+        store.add_result(kept[version].id, run_id, sample.result(kept={"p95": days}), {})
+        store.set_deployed(kept[version].id, at, "ann")
+    before = store.recorded(kept["1.5"], "p95", of="previous")
+    store.roll_back(kept["1.4"].id, sample.at + timedelta(days=2), reason="errors", person="ann")
+    after, own = store.recorded(kept["1.5"], "p95", of="previous"), store.recorded(kept["1.4"], "p95", of="this")
+    assert [found and found.version for found in (before, after, own)] == ["1.4", "1.3", "1.4"]
+
+
 def test_instant_without_offset_is_refused(store: Store, sample: Any) -> None:
     opened = store.open_release(sample.release(), sample.plan())
     with pytest.raises(ValueError, match="expected an offset from UTC"):

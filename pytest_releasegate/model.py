@@ -221,6 +221,11 @@ class Release:
     """Who wrote the commits that it brings, by their e-mail addresses."""
 
     @property
+    def known_facts(self) -> Mapping[str, bool]:
+        """The facts as they were declared, else as they were derived."""
+        return {**{name: bool(path) for name, path in self.derived.items()}, **self.facts}
+
+    @property
     def name(self) -> str:
         """Version and environment as people say them, such as `1.4.0/prod`."""
         suffix = f" attempt {self.attempt}" if self.attempt > 1 else ""

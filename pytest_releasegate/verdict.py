@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.conditions import parse
+from pytest_releasegate.checklist.derived import contradictions
 from pytest_releasegate.errors import ExitCode
 from pytest_releasegate.model import (
     NEEDS_DEPLOYMENT,
@@ -152,6 +153,8 @@ def phase_verdict(phase: Phase, standings: Mapping[str, Standing], release: Rele
     reasons = list(own.reasons)
     if not reasons and release.deployed_at is None and any(_is_after(row) for row in own.standings):
         reasons.append(Reason(Decision.HOLD, UNDEPLOYED))
+    conditions = [row.gate.when for row in own.standings if row.gate.when]
+    reasons += [Reason(Decision.HOLD, each.text) for each in contradictions(release) if each.is_used(conditions)]
     for earlier in PREDECESSORS.get(phase, ()):
         if any(row.gate.phase is earlier for row in standings.values()):
             before = phase_verdict(earlier, standings, release)
@@ -205,11 +208,11 @@ def prior(gate: Gate, release: Release, now: datetime) -> tuple[Status, str] | N
     """What is known of a gate before anybody looks: not applicable, pending a fact, not due; else None."""
     if gate.when:
         condition = parse(gate.when)
-        unknown = sorted(condition.names - set(release.facts))
+        unknown = sorted(condition.names - set(release.known_facts))
         if unknown:
             facts = ", ".join(f"`{name}`" for name in unknown)
             return Status.PENDING, f"fact {facts} is not declared: releasegate fact {unknown[0]}=true|false"
-        if not condition.holds(lambda name: release.facts[name]):
+        if not condition.holds(lambda name: release.known_facts[name]):
             return Status.NOT_APPLICABLE, f"not `{gate.when}`"
     if gate.due is not None:
         if release.deployed_at is None:

@@ -317,6 +317,27 @@ def test_facts() -> None:
     assert stood(gate, facts={"maintenance": True, "hotfix": False}).status is Status.MISSING
 
 
+def test_a_derived_fact_counts_where_none_is_declared_and_contradicts_a_declared_one() -> None:
+    gates = plan_of(planned(when="billing"), planned("2"), planned("3", phase=Phase.COMPLIANCE))
+    rows = [result(), result(gate="2"), result(gate="3")]
+
+    def verdict(phase: Phase = Phase.PREDEPLOY, **changes: Any) -> Any:
+        about = release(**changes)
+        return phase_verdict(phase, stand(gates, rows, [], about, NOW), about)
+
+    assert stood(planned(when="billing"), derived={"billing": ""}).status is Status.NOT_APPLICABLE
+    assert stood(planned(when="billing"), derived={"billing": "a.py"}).status is Status.MISSING
+    assert verdict(derived={"billing": "a.py"}).decision is Decision.GO
+    assert verdict(derived={"billing": "a.py"}, facts={"billing": True}).decision is Decision.GO
+    wrong = {"derived": {"billing": "a.py"}, "facts": {"billing": False}}
+    assert [reason.text for reason in verdict(**wrong).reasons] == [
+        "fact `billing` is declared false, and a.py has changed: releasegate fact billing=true"
+    ]
+    assert verdict(**wrong).decision is Decision.HOLD
+    assert verdict(Phase.COMPLIANCE, **wrong).decision is Decision.GO
+    assert verdict(derived={"billing": ""}, facts={"billing": True}).decision is Decision.HOLD
+
+
 def test_undeclared_fact_is_pending_even_where_the_rest_decides() -> None:
     assert stood(planned(when="a and b"), result(), facts={"a": False}).status is Status.PENDING
 

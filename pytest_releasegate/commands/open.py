@@ -34,7 +34,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
     plan = here.plan()
     window = parse_window(asked.window, here.zone) if asked.window else None
     now = asked.clock.now()
-    opened = open_or_find(here.store, here.identity, plan, now=now, facts=facts, window=window, again=True)
+    store, origin = here.store, here.origin
+    opened = open_or_find(store, here.identity, plan, now=now, facts=facts, window=window, again=True, origin=origin)
     release = opened.release
     say(
         f"{release.product} {release.name}",

@@ -31,7 +31,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
         say("nothing has changed")
         return ExitCode.GO
     now = asked.clock.now()
-    here.store.replan(release.id, plan, at=now, person=person(here.root), reason=asked.reason)
+    derived, notes = here.origin.derived(here.store, release)
+    here.store.replan(release.id, plan, at=now, person=person(here.root), reason=asked.reason, derived=derived)
     here.note(release, now, "plan_change", asked.reason)
-    say(*changes, f"{release.name}: plan frozen anew, {len(plan.gates)} gates, digest {plan.digest[:12]}")
+    say(*changes, *notes, f"{release.name}: plan frozen anew, {len(plan.gates)} gates, digest {plan.digest[:12]}")
     return ExitCode.GO

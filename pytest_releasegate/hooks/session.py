@@ -19,6 +19,7 @@ from pytest_releasegate.checklist.plan import freeze
 from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import RecordError, UsageProblem
 from pytest_releasegate.hooks import asking
+from pytest_releasegate.lifecycle.changes import Origin
 from pytest_releasegate.lifecycle.facts import parse_facts
 from pytest_releasegate.lifecycle.identify import Asked, Identity, identify, record_at
 from pytest_releasegate.lifecycle.opening import cut_off, open_or_find
@@ -194,7 +195,16 @@ def _opened(config: pytest.Config, checklist: Checklist, identity: Identity, pla
     now = clock.now()
     must_exist = bool(config.getoption("releasegate_must_exist"))
     again = _goes_before(plan, asking.expression(config))
-    opened = open_or_find(store, identity, plan, now=now, facts=_facts(config), must_exist=must_exist, again=again)
+    opened = open_or_find(
+        store,
+        identity,
+        plan,
+        now=now,
+        facts=_facts(config),
+        must_exist=must_exist,
+        again=again,
+        origin=Origin(config.rootpath, {}),
+    )
     session = GateSession(
         config.rootpath, checklist, identity, opened.release, opened.plan, asking.expression(config), store, clock
     )

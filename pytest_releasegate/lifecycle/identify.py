@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.check import Secrets
 from pytest_releasegate.errors import CannotLook, UsageProblem, nearest
+from pytest_releasegate.sources.git import answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,14 +165,14 @@ def _version(root: Path, asked: Asked, variables: Mapping[str, str]) -> tuple[st
     declared = _project_version(root)
     if declared:
         return declared, "pyproject.toml"
-    described = _git(root, "describe", "--tags", "--always", "--dirty")
+    described = answer(root, "describe", "--tags", "--always", "--dirty")
     if described:
         return described.removeprefix("v"), "git describe"
     raise UsageProblem("no release is named", "--release VERSION, or set RELEASEGATE_RELEASE, or tag the commit")
 
 
 def _version_tags(root: Path) -> list[str]:
-    found = (_VERSION_TAG.fullmatch(tag) for tag in _git(root, "tag", "--points-at", "HEAD").split())
+    found = (_VERSION_TAG.fullmatch(tag) for tag in answer(root, "tag", "--points-at", "HEAD").split())
     return sorted({match[1] for match in found if match})
 
 
@@ -188,24 +188,13 @@ def _project_version(root: Path) -> str:
 def _commit(root: Path, version: str) -> str:
     """The commit of the version's tag, else the one that is checked out."""
     for tag in (f"v{version}", version):
-        commit = _git(root, "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
+        commit = answer(root, "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
         if commit:
             return commit
-    return _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    return answer(root, "rev-parse", "--verify", "--quiet", "HEAD")
 
 
 def _branch(root: Path, variables: Mapping[str, str]) -> str:
-    branch = _git(root, "symbolic-ref", "--short", "--quiet", "HEAD")
+    branch = answer(root, "symbolic-ref", "--short", "--quiet", "HEAD")
     ci = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_BRANCH", "CI_COMMIT_REF_NAME")
     return branch or next((variables[name] for name in ci if variables.get(name)), "")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """What git says, or nothing where it has nothing to say: no repository, no commit, no git."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import subprocess
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.plan import differences
 from pytest_releasegate.errors import ExitCode, UsageProblem
 from pytest_releasegate.model import Release
+from pytest_releasegate.sources.git import answer
 from pytest_releasegate.store.journal import is_alive
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from pytest_releasegate.lifecycle.changes import Origin
     from pytest_releasegate.lifecycle.identify import Identity
     from pytest_releasegate.model import Plan
     from pytest_releasegate.store import Store
@@ -48,6 +49,7 @@ def open_or_find(
     window: tuple[datetime, datetime] | None = None,
     must_exist: bool = False,
     again: bool = False,
+    origin: Origin | None = None,
 ) -> Opened:
     """The release that is meant, in its newest attempt; opened loudly when the record does not know it.
 
@@ -63,12 +65,10 @@ def open_or_find(
             raise UsageProblem(why, f"releasegate open {identity.version}")
         attempt = found.attempt + 1 if found else 1
         opening = replace(_release(identity, plan, now, facts or {}), window=window, attempt=attempt)
+        opening, derived = origin.opened(store, opening) if origin else (opening, [])
         said = f"{_rolled_back(found)}; attempt {attempt} opened now" if found else ""
-        return Opened(
-            store.open_release(opening, plan),
-            plan,
-            [said or f"no earlier record of {name} in {store.shown_url}: opened now"],
-        )
+        said = said or f"no earlier record of {name} in {store.shown_url}: opened now"
+        return Opened(store.open_release(opening, plan), plan, [said, *derived])
     notes = ["the window stays as it was when the release was opened"] if window not in {None, found.window} else []
     if identity.commit and found.git_commit and identity.commit != found.git_commit:
         notes.append(f"the release is of commit {found.git_commit[:10]}, here is {identity.commit[:10]}")
@@ -78,7 +78,7 @@ def open_or_find(
     frozen = store.plan(found.id)
     if frozen.digest == plan.digest:
         return Opened(found, frozen, notes)
-    return _replanned(store, identity, found, frozen, plan, now, notes)
+    return _replanned(store, identity, found, frozen, plan, now, notes, origin)
 
 
 def cut_off(store: Store, release_id: int, recovered: Sequence[Recovered], now: datetime) -> list[str]:
@@ -108,17 +108,18 @@ def cut_off(store: Store, release_id: int, recovered: Sequence[Recovered], now: 
 
 def person(root: Path) -> str:
     """Who runs this: the e-mail address that git knows, else the account's name."""
-    try:
-        command = ["git", "-C", str(root), "config", "user.email"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-        email = done.stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        email = ""
-    return email or os.environ.get("USER") or getpass.getuser()
+    return answer(root, "config", "user.email") or os.environ.get("USER") or getpass.getuser()
 
 
 def _replanned(
-    store: Store, identity: Identity, found: Release, frozen: Plan, plan: Plan, now: datetime, notes: list[str]
+    store: Store,
+    identity: Identity,
+    found: Release,
+    frozen: Plan,
+    plan: Plan,
+    now: datetime,
+    notes: list[str],
+    origin: Origin | None,
 ) -> Opened:
     changes = differences(frozen, plan)
     shown = "\n".join(
@@ -128,8 +129,9 @@ def _replanned(
         what = f"the plan of {found.name} is frozen, and the gates declared now differ from it:\n{shown}"
         raise UsageProblem(what, f"releasegate replan {found.version} --env {found.environment} --reason '...'")
     reason = "the gates were changed; the environment is not protected"
-    release = store.replan(found.id, plan, at=now, person="pytest", reason=reason)
-    return Opened(release, plan, [*notes, f"the plan has changed and was frozen anew:\n{shown}"])
+    derived, told = origin.derived(store, found) if origin else (None, [])
+    release = store.replan(found.id, plan, at=now, person="pytest", reason=reason, derived=derived)
+    return Opened(release, plan, [*notes, f"the plan has changed and was frozen anew:\n{shown}", *told])
 
 
 def _rolled_back(release: Release) -> str:

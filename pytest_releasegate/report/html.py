@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_releasegate.model import STEPS, Decision, Finding, Ok, Phase, Status
 from pytest_releasegate.report.exhibits import Exhibits
 from pytest_releasegate.report.onegate import declared, parameter_lines
-from pytest_releasegate.report.reasons import TROUBLE, absent, by_item, grouped, next_steps, tally, word
+from pytest_releasegate.report.reasons import TROUBLE, absent, by_item, facts, grouped, next_steps, tally, word
 from pytest_releasegate.report.text import count, human_size, instant, plain, span
 from pytest_releasegate.verdict import closed_steps
 
@@ -162,7 +162,7 @@ def _facts(view: ReleaseView) -> Iterator[tuple[str, str]]:
     yield "Deployed", instant(release.deployed_at, exact=True)
     if release.rolled_back_at:
         yield "Rolled back", f"{instant(release.rolled_back_at, exact=True)}: {release.rollback_reason}"
-    yield "Facts", ", ".join(f"{name}: {str(fact).lower()}" for name, fact in sorted(release.facts.items())) or "none"
+    yield "Facts", facts(release) or "none"
     yield "Plan", f"{count(len(view.plan.gates), 'gate')}, digest {view.plan.digest}"
     yield "Record", view.record
     yield "Told as of", instant(view.now, exact=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.report.view import ReleaseView
     from pytest_releasegate.verdict import Reason, Standing, Verdict
 
-__all__ = ["TROUBLE", "Group", "absent", "by_item", "grouped", "next_steps", "tally", "untouched", "word"]
+__all__ = ["TROUBLE", "Group", "absent", "by_item", "facts", "grouped", "next_steps", "tally", "untouched", "word"]
 
 TROUBLE = frozenset(
     {Status.FAILED, Status.ERROR, Status.INCONCLUSIVE, Status.MISSING, Status.PENDING, Status.WAIVED},
@@ -48,6 +48,17 @@ class Group:
 def word(status: Status) -> str:
     """A status as people write it."""
     return status.value.replace("_", " ")
+
+
+def facts(release: Release) -> str:
+    """The facts of a release, such as `maintenance: false, billing_changes: true (billing/a.py changed)`."""
+    told = dict.fromkeys(release.facts, "")
+    told |= {
+        name: f" ({path} changed)" if path else " (nothing of it changed)"
+        for name, path in release.derived.items()
+        if name not in release.facts
+    }
+    return ", ".join(f"{name}: {str(release.known_facts[name]).lower()}{why}" for name, why in sorted(told.items()))
 
 
 def tally(standings: Iterable[Standing]) -> str:

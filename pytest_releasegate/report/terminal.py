@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_releasegate.errors import UsageProblem, nearest
 from pytest_releasegate.model import STEPS, Decision, Phase, Status
 from pytest_releasegate.report.onegate import Writer, attempts, declaration, spoken
-from pytest_releasegate.report.reasons import grouped, next_steps, tally
+from pytest_releasegate.report.reasons import facts, grouped, next_steps, tally
 from pytest_releasegate.report.table import Table
 from pytest_releasegate.report.text import Paint, count, cut, instant, one_line, span, width, wrap
 
@@ -173,7 +173,7 @@ def _next(view: ReleaseView, verdicts: Mapping[Phase, Verdict], columns: int, pa
 
 def _heading(view: ReleaseView, columns: int, paint: Paint) -> list[str]:
     release, back = view.release, view.release.rolled_back_at
-    facts = (
+    rows = (
         (
             "commit",
             f"{release.git_commit or 'not recorded'}{f' on {release.git_branch}' if release.git_branch else ''}",
@@ -182,12 +182,12 @@ def _heading(view: ReleaseView, columns: int, paint: Paint) -> list[str]:
         *([("window", " to ".join(map(instant, release.window)))] if release.window else []),
         ("deployed", instant(release.deployed_at)),
         *([("", f"rolled back {instant(back)}: {release.rollback_reason}")] if back else []),
-        ("facts", ", ".join(f"{name}: {str(value).lower()}" for name, value in sorted(release.facts.items()))),
+        ("facts", facts(release)),
         ("plan", f"{count(len(view.plan.gates), 'gate')}, digest {view.plan.digest[:16]}"),
         ("record", view.record),
     )
     lines = [paint(cut(one_line(f"{release.product} {release.name}"), columns), "strong")]
-    for name, text in facts:
+    for name, text in rows:
         wrapped = wrap(one_line(text), columns - 12)
         lines += [f"  {'' if number else name:<8}  {line}" for number, line in enumerate(wrapped)]
     return lines

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Ref", "Repository"]
+__all__ = ["Ref", "Repository", "Said", "answer", "run"]
 
 _LONGEST = 30.0
 _INHERITED = {
@@ -42,7 +42,9 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class Said:
+    """What one run of git said: its exit code, its output, and what was wrong in one line."""
+
     code: int
     out: str
     problem: str
@@ -120,23 +122,36 @@ class Repository:
             raise CannotLook(f"git {arguments[0]} in {self.folder}: {said.problem}", _hint(said.problem))
         return said.out
 
-    def _run(self, *arguments: str) -> _Said:
-        limit = self._remaining(_LONGEST)
-        command = ("git", "-C", str(self.folder), "-c", "core.fsmonitor=false", *arguments)
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_environment(),
-                start_new_session=True,
-            )
-        except FileNotFoundError:
-            raise CannotLook("git is not installed", "install it, or put it on PATH") from None
-        with process:
-            out, problem = _finish(process, f"git {arguments[0]}", limit)
-        return _Said(process.returncode, out, problem)
+    def _run(self, *arguments: str) -> Said:
+        return run(self.folder, *arguments, limit=self._remaining(_LONGEST))
+
+
+def run(folder: Path, *arguments: str, limit: float = _LONGEST) -> Said:
+    """Run git in a folder for at most `limit` seconds; raises `CannotLook` where it cannot run or does not end."""
+    command = ("git", "-C", str(folder), "-c", "core.fsmonitor=false", *arguments)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise CannotLook("git is not installed", "install it, or put it on PATH") from None
+    with process:
+        out, problem = _finish(process, f"git {arguments[0]}", limit)
+    return Said(process.returncode, out, problem)
+
+
+def answer(folder: Path, *arguments: str) -> str:
+    """What git says, or nothing where it has nothing to say: no repository, no commit, no git."""
+    try:
+        said = run(folder, *arguments)
+    except (CannotLook, OSError):
+        return ""
+    return said.out.strip() if said.code == 0 else ""
 
 
 def _finish(process: subprocess.Popen[bytes], what: str, limit: float) -> tuple[str, str]:

@@ -101,9 +101,19 @@ class Releases(Base):
             text = connection.execute(select(releases.c.plan).where(releases.c.id == release_id)).scalar_one()
         return plan_from_json(text)
 
-    def replan(self, release_id: int, plan: Plan, *, at: datetime, person: str, reason: str) -> Release:
-        """Put another plan in the place of the frozen one; the chain keeps the old one."""
+    def replan(
+        self,
+        release_id: int,
+        plan: Plan,
+        *,
+        at: datetime,
+        person: str,
+        reason: str,
+        derived: Mapping[str, str] | None = None,
+    ) -> Release:
+        """Put another plan, and derived facts, in the place of the frozen ones; the chain keeps the old ones."""
         values = {"plan": plan_to_json(plan), "plan_digest": plan.digest}
+        values |= {"derived": canonical(dict(derived)).decode()} if derived is not None else {}
         return self._change(release_id, "release replanned", values, at=at, person=person, reason=reason)
 
     def set_deployed(self, release_id: int, at: datetime, person: str) -> Release:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
+    from pytest_releasegate.policy import Rules
+
 __all__ = [
+    "ASKS_PEOPLE",
     "NEEDS_DEPLOYMENT",
     "PREDECESSORS",
     "STEPS",
@@ -44,6 +47,10 @@ __all__ = [
     "Waiver",
     "is_after_deployment",
 ]
+
+
+ASKS_PEOPLE = frozenset({"attest", "sign_off"})
+"""The kinds of check that a person answers."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -174,6 +181,8 @@ class Plan:
     digest: str
     target: str = ""
     """The digest of the environment as declared, references and all; part of `digest`."""
+    rules: Rules | None = None
+    """The policy, the roles and their keys, as they were when it was frozen; part of `digest`."""
 
     def by_id(self) -> dict[str, PlannedGate]:
         """The planned gates by their ids."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STATUSES = {"PASSED", "FAILED", "ERROR", "INCONCLUSIVE"}
 LOOK_AT_NOTHING = {
     "attest": "a person answers; the verdict's tests show passed, failed, expired and pending words",
+    "sign_off": "a person signs; the verdict's tests show signatures that hold, are missing and void",
     "test": "pytest runs the test itself; the hooks' tests show what each outcome becomes",
 }
 """Kinds without findings of their own, with the reason why no test file of theirs can show statuses."""
@@ -41,6 +42,7 @@ def declared(kind: str, text: str, folder: Path) -> Declaration:
     (folder / "smoke").mkdir()
     (folder / "smoke" / "test_notes.py").write_text("")
     head = 'phase: predeploy\nitems:\n  - item: "1"\n    title: T\n    gates:\n      - id: "1.1"\n        title: t\n'
+    (gates / "stakeholders.yaml").write_text("roles: {release_manager: {people: [ann@ehr.example]}}\n")
     (gates / "a.yaml").write_text(head + indent(text, " " * 8), encoding="utf-8")
     (declaration,) = load(gates, folder).declarations
     assert declaration.gate.kind == kind

@@ -21,14 +21,14 @@ LAYERS = (
     ("report",),
     ("lifecycle",),
     ("store",),
-    ("verdict",),
+    ("verdict", "standing", "approval", "counting"),
     ("execution", "testing"),
     ("checklist",),
     ("checks",),
     ("sources", "statistics"),
     ("check", "params"),
     ("signatures",),
-    ("model", "claims", "errors", "phases", "statuses"),
+    ("model", "claims", "errors", "phases", "policy", "statuses"),
 )
 """From top to bottom; modules of one layer may import each other."""
 

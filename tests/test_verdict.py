@@ -16,6 +16,7 @@ from pytest_releasegate.model import (
     PREDECESSORS,
     STEPS,
     Attestation,
+    Claims,
     Decision,
     Finding,
     Gate,
@@ -87,7 +88,7 @@ def word(status: Status = Status.PASSED, gate: str = "1", **changes: Any) -> Att
 
 
 def stood(gate: PlannedGate, *results: Result, words: Any = (), now: datetime = NOW, **facts: Any) -> Standing:
-    return stand(plan_of(gate), results, words, release(**facts), now)["1"]
+    return stand(plan_of(gate), results, Claims.of(words), release(**facts), now)["1"]
 
 
 def row(status: Status, **changes: Any) -> Standing:
@@ -153,7 +154,7 @@ def test_alternatives_of_another_name_are_no_help() -> None:
 def test_no_gates_hold() -> None:
     assert decide([]).decision is Decision.HOLD
     assert all(phase_verdict(phase, {}, SHIPPED).decision is Decision.HOLD for phase in Phase)
-    assert stand(Plan((), "d"), [result()], [word()], release(), NOW) == {}
+    assert stand(Plan((), "d"), [result()], Claims((word(),)), release(), NOW) == {}
 
 
 @pytest.mark.parametrize("status", Status)
@@ -323,7 +324,7 @@ def test_a_derived_fact_counts_where_none_is_declared_and_contradicts_a_declared
 
     def verdict(phase: Phase = Phase.PREDEPLOY, **changes: Any) -> Any:
         about = release(**changes)
-        return phase_verdict(phase, stand(gates, rows, [], about, NOW), about)
+        return phase_verdict(phase, stand(gates, rows, Claims(), about, NOW), about)
 
     assert stood(planned(when="billing"), derived={"billing": ""}).status is Status.NOT_APPLICABLE
     assert stood(planned(when="billing"), derived={"billing": "a.py"}).status is Status.MISSING
@@ -369,10 +370,11 @@ def test_word(said: Status, status: Status, decision: Decision) -> None:
     assert decide([standing]).decision is decision
 
 
-def test_last_word_counts() -> None:
-    words = [word(), word(Status.FAILED)]
-    assert stood(attest(), words=words).status is Status.FAILED
-    assert stood(attest(), words=words[::-1]).status is Status.ATTESTED
+def test_last_word_counts_and_of_two_at_one_instant_the_worse() -> None:
+    words = [word(), word(Status.FAILED, at=NOW - HOUR / 2)]
+    assert [stood(attest(), words=words[::step]).status for step in (1, -1)] == [Status.ATTESTED] * 2
+    tied = [word(), word(Status.FAILED)]
+    assert [stood(attest(), words=tied[::step]).status for step in (1, -1)] == [Status.FAILED] * 2
 
 
 def test_word_on_another_declaration_does_not_count() -> None:
@@ -557,7 +559,7 @@ RESULTS = st.lists(
 
 
 def decided(results: list[Result]) -> Decision:
-    return decide(stand(plan_of(*GATES), results, [], release(), NOW).values()).decision
+    return decide(stand(plan_of(*GATES), results, Claims(), release(), NOW).values()).decision
 
 
 @given(results=RESULTS, gate=st.sampled_from("123"))
@@ -574,8 +576,8 @@ def test_removing_a_newest_pass_never_gives_a_better_status_than_before_unless_a
     removed = results[number]
     fewer = [each for each in results if each is not removed]
     older = [each for each in results[:number] if (each.gate, each.case) == (removed.gate, removed.case)]
-    with_it = stand(plan_of(*GATES), results, [], release(), NOW)[removed.gate]
-    without = stand(plan_of(*GATES), fewer, [], release(), NOW)[removed.gate]
+    with_it = stand(plan_of(*GATES), results, Claims(), release(), NOW)[removed.gate]
+    without = stand(plan_of(*GATES), fewer, Claims(), release(), NOW)[removed.gate]
     if not any(each.status is Status.PASSED for each in older):
         assert PRECEDENCE.index(without.status) <= PRECEDENCE.index(with_it.status)
 
@@ -596,7 +598,9 @@ def test_go_means_a_valid_newest_pass_in_every_case_of_the_plan(results: list[Re
 def test_result_of_a_gate_outside_the_plan_changes_nothing(results: list[Result], stranger: Status) -> None:
     extra = [result(stranger, "9"), result(stranger, "")]
     plan = plan_of(*GATES)
-    assert stand(plan, [*extra, *results, *extra], [], release(), NOW) == stand(plan, results, [], release(), NOW)
+    assert stand(plan, [*extra, *results, *extra], Claims(), release(), NOW) == stand(
+        plan, results, Claims(), release(), NOW
+    )
 
 
 @given(results=RESULTS, seed=st.randoms())
@@ -608,7 +612,7 @@ def test_order_of_results_of_different_gates_and_cases_does_not_matter(results: 
     while any(queues):
         mixed.append(seed.choice([queue for queue in queues if queue]).pop(0))
     plan = plan_of(*GATES)
-    one, other = (stand(plan, rows, [], release(), NOW) for rows in (results, mixed))
+    one, other = (stand(plan, rows, Claims(), release(), NOW) for rows in (results, mixed))
     assert {name: row.status for name, row in one.items()} == {name: row.status for name, row in other.items()}
 
 

@@ -91,5 +91,14 @@ def _translated(token: re.Match[str]) -> str:
         return f"{start}(?:.*/)?" if text.endswith("/") else f"{start}.*"
     if token.lastgroup == "set":
         inner = text[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-        return f"(?!/)[{re.sub('^[!^]', '^', inner)}]"
+        return _set(f"[{re.sub('^[!^]', '^', inner)}]", text)
     return {"star": "[^/]*", "one": "[^/]"}.get(token.lastgroup or "") or re.escape(token["plain"])
+
+
+def _set(body: str, text: str) -> str:
+    """A set of characters; one that is none, such as `[z-a]`, stands for itself."""
+    try:
+        re.compile(body)
+    except re.error:
+        return re.escape(text)
+    return f"(?!/){body}"

@@ -15,6 +15,8 @@ from pytest_releasegate.checklist.environments import FILE as ENVIRONMENTS
 from pytest_releasegate.checklist.environments import Environments
 from pytest_releasegate.checklist.environments import load as load_environments
 from pytest_releasegate.checklist.nodes import Tree, read
+from pytest_releasegate.checklist.rules import POLICY, STAKEHOLDERS
+from pytest_releasegate.checklist.rules import load as load_rules
 from pytest_releasegate.checklist.schema import FileKeys, GateKeys, ItemKeys
 from pytest_releasegate.checklist.validate import known_keys, validate
 from pytest_releasegate.checks import kinds, load_kind
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_releasegate.checklist.nodes import Route
+    from pytest_releasegate.policy import Rules
 
 __all__ = ["Checklist", "Declaration", "across", "gate_files", "load", "read_gates", "without_gates"]
 
-RESERVED = (ENVIRONMENTS, "policy.yaml", "stakeholders.yaml")
+RESERVED = (ENVIRONMENTS, POLICY, STAKEHOLDERS)
 """Files of the gates folder that declare no gates."""
 
 
@@ -52,6 +55,7 @@ class Checklist:
     folder: Path
     declarations: tuple[Declaration, ...]
     environments: Environments
+    rules: Rules | None = None
     by_id: dict[str, Declaration] = field(default_factory=dict)
 
     @property
@@ -82,11 +86,12 @@ def load(folder: Path, root: Path) -> Checklist:
         problems += tree.problems
     problems += _overlooked(folder, root)
     environments = load_environments(folder, root, problems)
+    rules = load_rules(folder, root, problems, declarations, environments)
     problems += across(declarations, root)
     if problems:
         raise BrokenPlan(problems)
     by_id = {declaration.gate.id: declaration for declaration in declarations}
-    return Checklist(folder, tuple(declarations), environments, by_id)
+    return Checklist(folder, tuple(declarations), environments, rules, by_id)
 
 
 def without_gates(folder: Path, root: Path) -> Checklist:

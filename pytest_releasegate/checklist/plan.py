@@ -32,7 +32,8 @@ def freeze(checklist: Checklist, python: PythonGates, environment: str = "") -> 
     gates = tuple(_planned(declaration, python) for declaration in checklist.declarations)
     declared = checklist.environments.by_name.get(environment)
     target = _target(declared) if declared else ""
-    return Plan(gates, _digest(gates, target), target)
+    rules = checklist.rules
+    return Plan(gates, _digest(gates, target, rules.digest if rules else ""), target, rules)
 
 
 def differences(old: Plan, new: Plan) -> list[str]:
@@ -47,6 +48,8 @@ def differences(old: Plan, new: Plan) -> list[str]:
             lines.append(f"~ {name} {after[name].gate.title}: {changed}")
     if old.target != new.target:
         lines.append("~ the environment: declared otherwise in environments.yaml")
+    if old.rules != new.rules:
+        lines.append("~ the policy or the stakeholders: declared otherwise; sign-offs given before are void")
     return sorted(lines, key=lambda line: line[2:])
 
 
@@ -75,9 +78,10 @@ def _target(environment: Environment) -> str:
     return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()
 
 
-def _digest(gates: tuple[PlannedGate, ...], target: str) -> str:
+def _digest(gates: tuple[PlannedGate, ...], target: str, rules: str) -> str:
     lines = ["\0".join([planned.digest, *sorted(planned.cases)]) + "\n" for planned in gates]
     lines += [f"environment {target}\n"] if target else []
+    lines += [f"rules {rules}\n"] if rules else []
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 

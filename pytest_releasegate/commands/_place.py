@@ -17,7 +17,6 @@ from pytest_releasegate.checklist.marked import with_marked
 from pytest_releasegate.checklist.plan import freeze
 from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import UsageProblem
-from pytest_releasegate.lifecycle.changes import Origin
 from pytest_releasegate.lifecycle.facts import parse_instant
 from pytest_releasegate.lifecycle.identify import Asked, Identity, identify, record_at
 from pytest_releasegate.lifecycle.opening import person
@@ -62,11 +61,6 @@ class Place:
         python = collect(self.root, paths, cache, _config_file(self.root), declared=declared)
         checklist = with_marked(self.checklist, python, self.root)
         return freeze(checklist, python, self.identity.environment.name)
-
-    @property
-    def origin(self) -> Origin:
-        """Where its releases come from."""
-        return Origin(self.root, {})
 
     @property
     def zone(self) -> str:

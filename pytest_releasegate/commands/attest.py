@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pytest_releasegate.commands import _claiming as claiming
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
 from pytest_releasegate.errors import ExitCode, UsageProblem, nearest
-from pytest_releasegate.lifecycle.opening import person
 from pytest_releasegate.model import Attestation, Status
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--note", default="", help="how you found out")
     parser.add_argument("--evidence", default="", metavar="FILE|URL", help="what shows it")
-    parser.add_argument("--person", default="", help="who says so; your git e-mail address without it")
+    claiming.arguments(parser)
     place_arguments(parser)
 
 
@@ -39,7 +39,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
     """Add the word to the record."""
     here = place(asked)
     release = here.release()
-    planned = _gate(here.store.plan(release.id), asked.gate)
+    plan = here.store.plan(release.id)
+    planned = _gate(plan, asked.gate)
     parameters = planned.gate.parameters
     if parameters.get("evidence") == "required" and not asked.evidence:
         raise UsageProblem(f"gate {asked.gate} asks for evidence", "--evidence FILE or --evidence https://...")
@@ -47,14 +48,14 @@ def run(asked: argparse.Namespace) -> ExitCode:
     word = Attestation(
         gate=planned.gate.id,
         status=Status(asked.status),
-        person=asked.person or person(here.root),
+        person=claiming.speaker(asked, here),
         role=str(parameters.get("role", "")),
         at=asked.clock.now(),
         note=asked.note,
         evidence=evidence,
         gate_digest=planned.digest,
     )
-    here.store.add_claim(release.id, word, body)
+    claiming.record(asked, here, release, plan, word, body)
     say(f"{release.name} {word.gate} {planned.gate.title}: {word.status}, says {word.person} ({word.role})")
     return ExitCode.GO
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.check import Secrets
 from pytest_releasegate.checklist.lint import hints
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
-from pytest_releasegate.errors import CannotLook, ExitCode
+from pytest_releasegate.counting import count
+from pytest_releasegate.errors import CannotLook, ExitCode, Problem, RecordError, UsageProblem
+from pytest_releasegate.lifecycle.standings import claims_of
 from pytest_releasegate.report.listing import coverage
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+    from datetime import datetime
 
+    from pytest_releasegate.commands._place import Place
     from pytest_releasegate.model import Environment
 
 __all__ = ["arguments", "run"]
+
+_SOON = timedelta(days=30)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +43,27 @@ def run(asked: argparse.Namespace) -> ExitCode:
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     say(f"{len(plan.gates)} gates in {len({planned.gate.item.id for planned in plan.gates})} items: {listed}")
     say(*([coverage(plan.gates)] if any(planned.gate.kind == "attest" for planned in plan.gates) else []))
-    found = hints(plan, here.root)
+    found = [*hints(plan, here.root), *_expiring(here, asked.clock.now())]
     say(*(line for problem in found for line in problem.lines()))
     unset = list(_unset(here.identity.environment)) if asked.resolve else []
     if asked.resolve:
         say(*(unset or [f"every reference of {here.identity.environment.name} resolves"]))
     return ExitCode.USAGE if unset or (found and asked.strict) else ExitCode.GO
+
+
+def _expiring(here: Place, now: datetime) -> Iterator[Problem]:
+    """Waivers of the release that end within 30 days; none where there is no record, or it does not know it."""
+    try:
+        release = here.release()
+    except (RecordError, UsageProblem):
+        return
+    plan = here.store.plan(release.id)
+    for waiver in count(claims_of(here.store, release, plan), plan, release, now).claims.waivers:
+        planned = plan.by_id().get(waiver.gate)
+        if planned and waiver.expires_at <= now + _SOON:
+            verb = "expired" if waiver.expires_at <= now else "expires"
+            what = f"{waiver.gate}: the waiver of {waiver.person} {verb} {waiver.expires_at:%Y-%m-%d %H:%M} UTC"
+            yield Problem(planned.gate.place, what, "mend the gate, or have the risk accepted anew")
 
 
 def _unset(environment: Environment) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
 from pytest_releasegate.errors import ExitCode
 from pytest_releasegate.lifecycle.facts import parse_facts
-from pytest_releasegate.lifecycle.opening import person
+from pytest_releasegate.lifecycle.opening import may_declare, person
 
 if TYPE_CHECKING:
     import argparse
@@ -27,8 +27,10 @@ def run(asked: argparse.Namespace) -> ExitCode:
     facts = parse_facts(asked.facts)
     here = place(asked)
     release = here.release()
+    who = person(here.root)
+    may_declare(here.store.plan(release.id).rules, who, facts)
     now = asked.clock.now()
-    release = here.store.set_facts(release.id, {**release.facts, **facts}, person(here.root), now)
+    release = here.store.set_facts(release.id, {**release.facts, **facts}, who, now)
     here.note(release, now, "facts_declared", " ".join(asked.facts))
     known = ", ".join(f"{name}={str(value).lower()}" for name, value in sorted(release.facts.items()))
     say(f"{release.product} {release.name}: {known}")

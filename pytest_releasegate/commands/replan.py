@@ -8,6 +8,7 @@ from pytest_releasegate.checklist.plan import differences
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
 from pytest_releasegate.errors import ExitCode
+from pytest_releasegate.lifecycle.changes import origin_of
 from pytest_releasegate.lifecycle.opening import person
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
         say("nothing has changed")
         return ExitCode.GO
     now = asked.clock.now()
-    derived, notes = here.origin.derived(here.store, release)
+    derived, notes = origin_of(here.root, plan).derived(here.store, release)
     here.store.replan(release.id, plan, at=now, person=person(here.root), reason=asked.reason, derived=derived)
     here.note(release, now, "plan_change", asked.reason)
     say(*changes, *notes, f"{release.name}: plan frozen anew, {len(plan.gates)} gates, digest {plan.digest[:12]}")

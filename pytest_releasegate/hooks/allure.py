@@ -22,7 +22,8 @@ from pytest_releasegate.checklist.python_gates import case_of
 from pytest_releasegate.hooks.allure_files import categories, described, environment, executor
 from pytest_releasegate.hooks.collect import CASE, GATE
 from pytest_releasegate.hooks.looking import LOOKED, told
-from pytest_releasegate.model import Ok, Phase, Severity, Status
+from pytest_releasegate.lifecycle.standings import standings_of
+from pytest_releasegate.model import ASKS_PEOPLE, Claims, Ok, Phase, Severity, Status
 from pytest_releasegate.verdict import stand
 
 if TYPE_CHECKING:
@@ -141,17 +142,21 @@ class Allure:
     def _row(self, item: pytest.Item) -> _Row:
         gate, case = item.stash[GATE], item.stash[CASE]
         looked = item.stash.get(LOOKED, None)
+        if looked and looked.result.status is Status.FAILED and (accepted := self.session.waived(gate)):
+            told_so = f"waived: {accepted}\n{told(looked.result)}"
+            return _Row(gate, case, Status.WAIVED, told_so, looked.result, looked.bodies)
         if looked:
             return _Row(gate, case, looked.result.status, told(looked.result), looked.result, looked.bodies)
-        if gate.kind == "attest":
+        if gate.kind in ASKS_PEOPLE:
             standing = self._attested(gate)
             return _Row(gate, case, standing.status, _said(standing), note=_word(standing))
         return _Row(gate, case)
 
     def _attested(self, gate: Gate) -> Standing:
         own = self.session
-        words = own.store.attestations(own.release.id) if own.store and own.release.id else []
-        return stand(own.plan, [], words, own.release, own.clock.now())[gate.id]
+        if not (own.store and own.release.id):
+            return stand(own.plan, [], Claims(), own.release, own.clock.now())[gate.id]
+        return standings_of(own.store, own.release, own.plan, own.clock.now())[gate.id]
 
     def _describe(self, result: TestResult, row: _Row) -> None:
         gate, own = row.gate, self.session
@@ -234,7 +239,7 @@ class Allure:
     def _write_lost(self, recorder: Recorder) -> None:
         """A result for each gate that was to be looked at and that no process has written one for."""
         own, written = self.session, self._written()
-        empty = stand(own.plan, [], [], own.release, own.clock.now())
+        empty = stand(own.plan, [], Claims(), own.release, own.clock.now())
         standings = recorder.view.standings if recorder.view else empty
         for name, case in dict.fromkeys(self._expected(recorder)):
             if _digest(own.release.product, name, case) in written:

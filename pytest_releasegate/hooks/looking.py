@@ -12,7 +12,8 @@ from pytest_releasegate.check import find, judge
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.execution import look
 from pytest_releasegate.hooks.body import Body
-from pytest_releasegate.model import NEEDS_DEPLOYMENT, Result, Status
+from pytest_releasegate.lifecycle.standings import standings_of
+from pytest_releasegate.model import ASKS_PEOPLE, NEEDS_DEPLOYMENT, Claims, Result, Status
 from pytest_releasegate.verdict import HOLDS, UNDEPLOYED, prior, stand
 
 if TYPE_CHECKING:
@@ -91,9 +92,9 @@ def _before(session: GateSession, declaration: Declaration) -> tuple[Status, str
     """What keeps a gate from being looked at now: a fact, its time, or that a person must speak."""
     gate = declaration.gate
     known = prior(gate, session.release, session.clock.now())
-    if known or gate.kind != "attest":
+    if known or gate.kind not in ASKS_PEOPLE:
         return known
-    standing = _standings(session)[gate.id]
+    standing = session.said(lambda: _standings(session))[gate.id]
     return standing.status, standing.reason
 
 
@@ -124,10 +125,8 @@ def _unmet(session: GateSession, gate: Gate) -> str:
 
 def _standings(session: GateSession) -> dict[str, Standing]:
     if session.store is None or not session.release.id:
-        return stand(session.plan, [], [], session.release, session.clock.now())
-    results = session.store.results(session.release.id)
-    words = session.store.attestations(session.release.id)
-    return stand(session.plan, results, words, session.release, session.clock.now())
+        return stand(session.plan, [], Claims(), session.release, session.clock.now())
+    return standings_of(session.store, session.release, session.plan, session.clock.now())
 
 
 def _result(
@@ -228,6 +227,7 @@ class Looker:
 
         if GATE in item.stash:
             self._python(item, call, report)
+            self._accept(item, call.when, report)
             self._attach(item, call.when, report)
             _scrub(report, self.session)
         return report
@@ -247,6 +247,18 @@ class Looker:
             report.longrepr = "\n".join(str(finding) for finding in probe.findings if finding.ok != "yes")
         if call.when == "teardown" or (call.when == "setup" and not report.passed):
             item.stash[LOOKED] = self._finished(item, probe)
+
+    def _accept(self, item: pytest.Item, when: str, report: pytest.TestReport) -> None:
+        """A failure whose risk is accepted is pytest's expected failure, with who accepts it and until when."""
+        from pytest_releasegate.hooks.collect import GATE
+
+        looked, probe = item.stash.get(LOOKED, None), item.stash.get(PROBE, None)
+        status = looked.result.status if looked else probe.verdict() if probe else None
+        if when != "call" or not report.failed or status is not Status.FAILED:
+            return
+        if accepted := self.session.waived(item.stash[GATE]):
+            report.outcome = "skipped"
+            report.wasxfail = f"waived: {accepted}"
 
     def _finished(self, item: pytest.Item, probe: Probe) -> Looked:
         from pytest_releasegate.hooks.collect import CASE, GATE
@@ -275,7 +287,8 @@ class Looker:
         looked = item.stash.get(LOOKED, None)
         report.releasegate_gate = item.stash[GATE].id  # type: ignore[attr-defined]  # travels to xdist's controller
         if looked:
-            report.releasegate_status = looked.result.status.value  # type: ignore[attr-defined]
+            shown = Status.WAIVED if hasattr(report, "wasxfail") else looked.result.status
+            report.releasegate_status = shown.value  # type: ignore[attr-defined]
         if looked and when == "teardown" and self.session.recorded:
             try:
                 self.session.spool(looked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -19,23 +19,25 @@ from pytest_releasegate.checklist.plan import freeze
 from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import RecordError, UsageProblem
 from pytest_releasegate.hooks import asking
-from pytest_releasegate.lifecycle.changes import Origin
+from pytest_releasegate.lifecycle.changes import origin_of
 from pytest_releasegate.lifecycle.facts import parse_facts
 from pytest_releasegate.lifecycle.identify import Asked, Identity, identify, record_at
 from pytest_releasegate.lifecycle.opening import cut_off, open_or_find
-from pytest_releasegate.model import Phase, Release, Run, Start
+from pytest_releasegate.lifecycle.standings import claims_of, standings_of
+from pytest_releasegate.model import Phase, Release, Result, Run, Start, Status
 from pytest_releasegate.verdict import HOLDS, closed_steps, due_steps, is_final, stand
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pytest_releasegate.check import Clock, Which
     from pytest_releasegate.checklist.python_gates import PythonGates
     from pytest_releasegate.hooks.looking import Looked
-    from pytest_releasegate.model import Environment, Gate, Kept, Plan, Result
+    from pytest_releasegate.model import Environment, Gate, Kept, Plan
     from pytest_releasegate.store import Store
     from pytest_releasegate.store.journal import Journal
+    from pytest_releasegate.verdict import Standing
 
 __all__ = ["KEY", "GateSession", "record_url", "start"]
 
@@ -62,6 +64,7 @@ class GateSession:
     """Gates that are not looked at anew: those that write and have begun; with `--gates stale`, those that hold."""
     worker: str = ""
     journal: Journal | None = None
+    _said: tuple[float, dict[str, Standing]] | None = None
 
     @property
     def recorded(self) -> bool:
@@ -95,6 +98,25 @@ class GateSession:
         start = Start(gate=gate.id, case=case, at=self.clock.now(), run=self.run)
         earlier = self.store.begin(self.release.id, gate, start)
         return _begun(gate, earlier) if earlier else ""
+
+    def said(self, read: Callable[[], dict[str, Standing]]) -> dict[str, Standing]:
+        """Where gates stand that people answer; read at most once a second, since there may be hundreds of them."""
+        now = self.clock.monotonic()
+        if self._said is None or now - self._said[0] > 1:
+            self._said = (now, read())
+        return self._said[1]
+
+    def waived(self, gate: Gate) -> str:
+        """Who accepts a failure of the gate now, until when and why; empty where nobody does."""
+        planned = self.plan.by_id().get(gate.id)
+        if planned is None or self.store is None or not self.release.id:
+            return ""
+        now = self.clock.now()
+        failure = Result(gate=gate.id, status=Status.FAILED, started_at=now, gate_digest=planned.digest)
+        alone = replace(self.plan, gates=(replace(planned, cases=("",)),))
+        claims = claims_of(self.store, self.release, self.plan)
+        row = stand(alone, [failure], claims, self.release, now)[gate.id]
+        return row.reason.partition("; it failed")[0] if row.status is Status.WAIVED else ""
 
     def closed(self) -> frozenset[tuple[Phase, str]]:
         """The steps that the record knows as closed."""
@@ -203,7 +225,7 @@ def _opened(config: pytest.Config, checklist: Checklist, identity: Identity, pla
         facts=_facts(config),
         must_exist=must_exist,
         again=again,
-        origin=Origin(config.rootpath, {}),
+        origin=origin_of(config.rootpath, plan),
     )
     session = GateSession(
         config.rootpath, checklist, identity, opened.release, opened.plan, asking.expression(config), store, clock
@@ -226,7 +248,7 @@ def _goes_before(plan: Plan, expression: str) -> bool:
 
 def _fresh(store: Store, session: GateSession) -> frozenset[str]:
     release, now = session.release, session.clock.now()
-    rows = stand(session.plan, store.results(release.id), store.attestations(release.id), release, now)
+    rows = standings_of(store, release, session.plan, now)
     return frozenset(name for name, row in rows.items() if row.status in HOLDS)
 
 
@@ -291,8 +313,6 @@ def _worker(
 
 def _filled(session: GateSession, config: pytest.Config) -> GateSession:
     """The session with the values that checks of the record need."""
-    from dataclasses import replace
-
     environment = session.identity.environment
     values: Mapping[str, str] = {**environment.values, "record_url": record_url(config)}
     session.identity = replace(session.identity, environment=replace(environment, values=values))

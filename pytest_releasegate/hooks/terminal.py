@@ -19,6 +19,7 @@ __all__ = ["Terminal"]
 _WORDS = {
     Status.FAILED: ("failed", "F", "FAILED"),
     Status.ERROR: ("failed", "E", "ERROR"),
+    Status.WAIVED: ("xfailed", "w", "WAIVED"),
     Status.INCONCLUSIVE: ("failed", "I", "INCONCLUSIVE"),
 }
 
@@ -49,7 +50,8 @@ class Terminal:
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Our own words for what failed; pytest's own categories, so that its sections stay."""
         status = getattr(report, "releasegate_status", "")
-        if report.when != "call" or not report.failed or not status:
+        accepted = status == Status.WAIVED and hasattr(report, "wasxfail")
+        if report.when != "call" or not status or not (report.failed or accepted):
             return None
         return _WORDS.get(Status(status))
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_releasegate.model import Release
+    from pytest_releasegate.model import Plan, Release
     from pytest_releasegate.store import Store
 
-__all__ = ["Origin"]
+__all__ = ["Origin", "origin_of"]
 
 _FINAL = re.compile(r"v?\d+(?:\.\d+)+")
 """A tag of a version that was released: `v1.4.0-rc1` is none, since what came before it is released with 1.4.0."""
@@ -32,6 +32,12 @@ class _Base:
 
     commit: str
     source: str
+
+
+def origin_of(root: Path, plan: Plan) -> Origin:
+    """Where releases of that plan come from, with the facts that its policy derives."""
+    facts = plan.rules.facts if plan.rules else {}
+    return Origin(root, {name: fact.changed for name, fact in facts.items()})
 
 
 @dataclass(frozen=True, slots=True)

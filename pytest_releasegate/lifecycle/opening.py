@@ -9,23 +9,25 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.plan import differences
-from pytest_releasegate.errors import ExitCode, UsageProblem
+from pytest_releasegate.errors import ExitCode, UsageProblem, nearest
 from pytest_releasegate.model import Release
+from pytest_releasegate.policy import objection
 from pytest_releasegate.sources.git import answer
 from pytest_releasegate.store.journal import is_alive
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from pytest_releasegate.lifecycle.changes import Origin
     from pytest_releasegate.lifecycle.identify import Identity
     from pytest_releasegate.model import Plan
+    from pytest_releasegate.policy import Rules
     from pytest_releasegate.store import Store
     from pytest_releasegate.store.journal import Recovered
 
-__all__ = ["Opened", "cut_off", "open_or_find", "person"]
+__all__ = ["Opened", "cut_off", "may_declare", "open_or_find", "person"]
 
 _MOST_LINES = 20
 
@@ -47,6 +49,7 @@ def open_or_find(
     now: datetime,
     facts: Mapping[str, bool] | None = None,
     window: tuple[datetime, datetime] | None = None,
+    profile: str = "",
     must_exist: bool = False,
     again: bool = False,
     origin: Origin | None = None,
@@ -64,12 +67,15 @@ def open_or_find(
             why = _rolled_back(found) if found else f"the record {store.shown_url} does not know {name}"
             raise UsageProblem(why, f"releasegate open {identity.version}")
         attempt = found.attempt + 1 if found else 1
-        opening = replace(_release(identity, plan, now, facts or {}), window=window, attempt=attempt)
+        _known(profile, plan)
+        may_declare(plan.rules, person(origin.root) if origin else "", facts or {})
+        opening = replace(_release(identity, plan, now, facts or {}), window=window, attempt=attempt, profile=profile)
         opening, derived = origin.opened(store, opening) if origin else (opening, [])
         said = f"{_rolled_back(found)}; attempt {attempt} opened now" if found else ""
         said = said or f"no earlier record of {name} in {store.shown_url}: opened now"
         return Opened(store.open_release(opening, plan), plan, [said, *derived])
     notes = ["the window stays as it was when the release was opened"] if window not in {None, found.window} else []
+    notes += [f"the profile stays {found.profile or 'none'}, as it was opened"] * (profile not in {"", found.profile})
     if identity.commit and found.git_commit and identity.commit != found.git_commit:
         notes.append(f"the release is of commit {found.git_commit[:10]}, here is {identity.commit[:10]}")
     if found.rolled_back_at:
@@ -79,6 +85,22 @@ def open_or_find(
     if frozen.digest == plan.digest:
         return Opened(found, frozen, notes)
     return _replanned(store, identity, found, frozen, plan, now, notes, origin)
+
+
+def may_declare(rules: Rules | None, who: str, facts: Iterable[str]) -> None:
+    """Raises `UsageProblem` where the policy lets the person declare one of the facts in none of their roles."""
+    mine = [name for name, role in rules.roles.items() if who in role.people] if rules else []
+    for fact in facts if rules and rules.declare else ():
+        objections = [objection(rules, "declare", who, role, fact=fact) for role in mine or [""]] if rules else []
+        if all(objections):
+            raise UsageProblem(f"fact {fact}: {objections[0]}", "ask one of them, or change gates/policy.yaml")
+
+
+def _known(profile: str, plan: Plan) -> None:
+    profiles = list(plan.rules.profiles) if plan.rules else []
+    if profile and profile not in profiles:
+        hint = nearest(profile, profiles) if profiles else "profiles stand in gates/policy.yaml"
+        raise UsageProblem(f"unknown profile '{profile}'", hint)
 
 
 def cut_off(store: Store, release_id: int, recovered: Sequence[Recovered], now: datetime) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_releasegate.claims import Attestation, Revocation, SignOff, kind_of
 from pytest_releasegate.model import STEPS, Decision, Finding, Ok, Phase, Status
 from pytest_releasegate.report.exhibits import Exhibits
 from pytest_releasegate.report.onegate import declared, parameter_lines
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-    from pytest_releasegate.model import Attestation, Result, Run
+    from pytest_releasegate.claims import Claim
+    from pytest_releasegate.model import Result, Run
     from pytest_releasegate.report.view import ReleaseView
     from pytest_releasegate.verdict import Standing
 
@@ -33,6 +35,7 @@ _LONGEST = 2000
 _LONGEST_LINE = 300
 """Characters of a title or a reason; what it was made from stands under the gate."""
 _SIGNERS = ("Release Manager", "Engineering Lead", "Database Administrator", "Security Lead", "Product Owner")
+"""Who signs by hand where the plan asks nobody for a signature."""
 _MEANING = {
     Decision.GO: "every gate of the phase holds, and so do the phases before it",
     Decision.HOLD: "someone must act",
@@ -80,6 +83,7 @@ def render(view: ReleaseView) -> str:
         moments=sorted(_moments(view), key=lambda moment: moment.at),
         steps=next_steps(view, view.ahead),
         signers=_SIGNERS,
+        sign_offs=[row for row in view.standings.values() if row.gate.kind == "sign_off"],
         decisions=_MEANING,
         statuses=_STATUS_MEANING,
     )
@@ -201,8 +205,18 @@ def _moments(view: ReleaseView) -> Iterator[_Moment]:
         yield from _run(run)
     for event in view.steps:
         yield _Moment(event.at, f"step {event.phase}/{event.step} {event.event}", event.reason)
-    for row, said in _words(view):
-        yield _Moment(said.at, f"attestation of {row.gate.id}", f"{said.person} ({said.role}): {word(said.status)}")
+    for claim in view.claims.all:
+        told = f"{claim.person} ({claim.role}){f', signed with {claim.key}' if claim.key else ''}"
+        yield _Moment(claim.at, _claimed(claim), told)
+
+
+def _claimed(claim: Claim) -> str:
+    kind = kind_of(claim).replace("_", "-")
+    if isinstance(claim, Revocation):
+        return f"{kind} of claim {claim.claim[:12]}: {claim.reason}"
+    if isinstance(claim, SignOff):
+        return f"{kind} of {claim.phase}: {claim.decision}"
+    return f"{kind} of {claim.gate}" + (f": {word(claim.status)}" if isinstance(claim, Attestation) else "")
 
 
 def _run(run: Run) -> Iterator[_Moment]:

@@ -36,6 +36,7 @@ def render(view: ReleaseView) -> str:
         "gates": gates,
         "runs": view.runs,
         "steps": view.steps,
+        "claims": view.claims,
         "closed": sorted([phase.value, step] for phase, step in view.closed),
     }
     text = json.dumps(_plain(facts), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -46,6 +47,7 @@ def render(view: ReleaseView) -> str:
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "decision": verdict.decision,
+        "label": verdict.label,
         "exit_code": verdict.exit_code.value,
         "gates": [row.gate.id for row in verdict.standings],
         "reasons": verdict.reasons,
@@ -62,6 +64,9 @@ def _gate(view: ReleaseView, row: Standing) -> dict[str, Any]:
         "raw": row.raw,
         "reason": row.reason,
         "attestation": row.attestation,
+        "waiver": row.waiver,
+        "sign_off": row.sign_off,
+        "deferred": row.deferred,
         "attempts": [_attempt(result, row) for result in view.results if result.gate == row.gate.id],
     }
 

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.model import Status
+from pytest_releasegate.report.reasons import word
 from pytest_releasegate.report.text import Paint, count, fill, one_line, width, wrap
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.report.view import ReleaseView
     from pytest_releasegate.verdict import Standing
 
-__all__ = ["coverage", "plan_lines", "todo_lines"]
+__all__ = ["coverage", "plan_lines", "sign_off_lines", "todo_lines"]
 
 
 def plan_lines(gates: Iterable[PlannedGate], *, columns: int, color: bool) -> Iterator[str]:
@@ -41,6 +42,8 @@ def how(row: PlannedGate) -> str:
     gate, cases = row.gate, len(row.cases)
     if gate.kind == "test":
         return f"test, {cases} cases" if cases > 1 else "test"
+    if gate.kind == "sign_off":
+        return f"signed by {gate.parameters.get('role', '')}"
     if gate.kind == "attest":
         until = f" until {gate.parameters['instead_of']}" if gate.parameters.get("instead_of") else ""
         return f"attest {gate.parameters.get('role', '')}{until}"
@@ -52,8 +55,10 @@ def coverage(gates: Iterable[PlannedGate]) -> str:
     rows = list(gates)
     asked = [row.gate for row in rows if row.gate.kind == "attest"]
     planned = sum(bool(gate.parameters.get("instead_of")) for gate in asked)
-    told = [f"{len(rows) - len(asked)} looked at", f"{len(asked) - planned} attested"]
+    signed = sum(row.gate.kind == "sign_off" for row in rows)
+    told = [f"{len(rows) - len(asked) - signed} looked at", f"{len(asked) - planned} attested"]
     told += [f"{planned} attested until a check looks"] if planned else []
+    told += [f"{signed} signed"] if signed else []
     return f"{count(len(rows), 'gate')}: {', '.join(told)}"
 
 
@@ -70,6 +75,28 @@ def todo_lines(view: ReleaseView, role: str, *, columns: int, color: bool) -> li
             mine = [one for one, row in zip(told, rows, strict=True) if _role(row.gate) == name]
             lines += _section(name, mine, columns, paint)
     return lines or [f"nobody has to say anything{f' as {role}' if role else ''} now"]
+
+
+def sign_off_lines(view: ReleaseView, *, columns: int, color: bool) -> list[str]:
+    """Each role that must sign, by phase: who has signed, with which key, or why nobody has yet."""
+    paint, lines = Paint(color), []
+    rows = [row for row in view.standings.values() if row.gate.kind == "sign_off"]
+    for phase in dict.fromkeys(row.gate.phase for row in rows):
+        lines.append(paint(f"{phase}: {view.phases[phase].label}", "strong"))
+        mine = [row for row in rows if row.gate.phase is phase]
+        names = max(width(row.gate.title) for row in mine)
+        for row in mine:
+            state = word(row.status) if row.status is not Status.ATTESTED else "signed"
+            first, *rest = wrap(f"{state}: {row.reason}", max(20, columns - names - 4))
+            lines += [f"  {fill(row.gate.title, names)}  {first}", *(" " * (names + 4) + line for line in rest)]
+            lines += [f"{' ' * (names + 4)}may sign: {who}" for who in _holders(view, row)]
+    return lines or ["no gate of the plan asks for a signature: kind sign_off"]
+
+
+def _holders(view: ReleaseView, row: Standing) -> list[str]:
+    rules = view.plan.rules
+    role = rules.roles.get(_role(row.gate)) if rules and row.status is Status.PENDING else None
+    return [", ".join(role.people)] if role and role.people else []
 
 
 def _gate(row: PlannedGate, ids: int, hows: int, columns: int, paint: Paint) -> Iterator[str]:
@@ -104,6 +131,8 @@ def _role(gate: Gate) -> str:
 
 
 def _command(row: Standing, release: Release) -> str:
+    if row.gate.kind == "sign_off":
+        return f"releasegate sign {shlex.quote(_role(row.gate))} {_which(release)}"
     evidence = " --evidence FILE" if row.gate.parameters.get("evidence") == "required" else ""
     return f"releasegate attest {shlex.quote(row.gate.id)} --status passed{evidence} {_which(release)}"
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from pytest_releasegate.model import Gate, Result
+    from pytest_releasegate.claims import Claim
+    from pytest_releasegate.model import Gate, Result, Waiver
     from pytest_releasegate.report.text import Paint
     from pytest_releasegate.verdict import Standing
 
@@ -111,15 +112,31 @@ def attempts(out: Writer, row: Standing, results: Sequence[Result]) -> None:
 
 
 def spoken(out: Writer, row: Standing) -> None:
-    """The attestation that the standing rests on, if there is one."""
-    said = row.attestation
-    if not said:
-        return
-    out.lines += ["", out.paint("attestation", "strong")]
-    out.text(f"{instant(said.at, exact=True)}, {word(said.status)}, {said.person} ({said.role})", 2)
-    for text in (said.note, f"evidence: {said.evidence}" if said.evidence else ""):
-        if text:
-            out.text(text, 4)
+    """The claims that the standing rests on, each with the beginning of its identity."""
+    for title, claim, lines in _spoken(row):
+        out.lines += ["", out.paint(title, "strong")]
+        signed = f", signed with {claim.key}" if claim.key else ""
+        out.text(f"{instant(claim.at, exact=True)}, {claim.person} ({claim.role}){signed}", 2)
+        for line in filter(None, lines):
+            out.text(line, 4)
+        out.text(f"claim {claim.identity[:_SHORT_DIGEST]}", 4)
+
+
+def _spoken(row: Standing) -> Iterator[tuple[str, Claim, tuple[str, ...]]]:
+    if said := row.attestation:
+        yield f"attestation: {word(said.status)}", said, (said.note, f"evidence: {said.evidence}" * bool(said.evidence))
+    if waived := row.waiver:
+        told = (f"{name}: {text}" * bool(text) for name, text in _accepted(waived))
+        yield f"waiver until {instant(waived.expires_at, exact=True)}", waived, tuple(told)
+    if signed := row.sign_off:
+        yield f"sign-off of {signed.phase}, {signed.decision}", signed, (f"over {len(signed.subject)} gates",)
+
+
+def _accepted(waiver: Waiver) -> Iterator[tuple[str, str]]:
+    yield "reason", waiver.reason
+    yield "mitigation", waiver.mitigation
+    yield "risk", waiver.risk
+    yield "bound to", f"commit {waiver.git_commit}" if waiver.git_commit else "this release"
 
 
 def _value(value: Any) -> str:

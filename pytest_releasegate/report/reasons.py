@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_releasegate.model import Decision, Phase, Status
+from pytest_releasegate.model import ASKS_PEOPLE, Decision, Phase, Status
 from pytest_releasegate.verdict import PRECEDENCE, UNDEPLOYED
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def next_steps(view: ReleaseView, verdicts: Mapping[Phase, Verdict]) -> list[tup
         ("repair", _repair(verdicts)),
         ("look", _look(release, verdicts)),
         ("attest", _say(verdicts, "attest")),
+        ("sign", _say(verdicts, "sign")),
         ("declare", _say(verdicts, "fact")),
         ("deployed", _deployed(release, verdicts)),
         ("before", _before(release, verdicts)),
@@ -169,7 +170,7 @@ def _repair(verdicts: Mapping[Phase, Verdict]) -> str:
 
 def _look(release: Release, verdicts: Mapping[Phase, Verdict]) -> str:
     rows = _in_the_way(verdicts, Status.FAILED, Status.ERROR, Status.INCONCLUSIVE, Status.MISSING)
-    phases = [row.gate.phase for row in rows if row.gate.kind != "attest"]
+    phases = [row.gate.phase for row in rows if row.gate.kind not in ASKS_PEOPLE]
     return _pytest(release, phases) if phases else ""
 
 

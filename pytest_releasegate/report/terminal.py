@@ -64,7 +64,7 @@ def status_lines(view: ReleaseView, *, width: int, color: bool, verbose: bool) -
     lines = _heading(view, width, paint)
     for phase, verdict in view.phases.items():
         if not view.begun(phase) and not verbose:
-            lines += ["", paint(f"phase {phase}: {verdict.decision}, not begun", _DECISION_STYLE[verdict.decision])]
+            lines += ["", paint(f"phase {phase}: {verdict.label}, not begun", _DECISION_STYLE[verdict.decision])]
             lines += [f"  {line}" for line in wrap(_counts(verdict), width - 2)]
             continue
         told, steps = _counts(verdict), _steps(view, phase)
@@ -122,7 +122,7 @@ def _scope(
 def _phase(
     phase: Phase, verdict: Verdict, columns: int, paint: Paint, *, verbose: bool, counts: str = "", steps: str = ""
 ) -> Iterator[str]:
-    yield paint(f"phase {phase}: {verdict.decision}", _DECISION_STYLE[verdict.decision])
+    yield paint(f"phase {phase}: {verdict.label}", _DECISION_STYLE[verdict.decision])
     for text in (counts, steps):
         yield from (f"  {line}" for line in wrap(text, columns - 2))
     groups = grouped(verdict)
@@ -181,6 +181,7 @@ def _heading(view: ReleaseView, columns: int, paint: Paint) -> list[str]:
         ("opened", instant(release.opened_at)),
         *([("window", " to ".join(map(instant, release.window)))] if release.window else []),
         ("deployed", instant(release.deployed_at)),
+        *([("profile", release.profile)] if release.profile else []),
         *([("", f"rolled back {instant(back)}: {release.rollback_reason}")] if back else []),
         ("facts", facts(release)),
         ("plan", f"{count(len(view.plan.gates), 'gate')}, digest {view.plan.digest[:16]}"),

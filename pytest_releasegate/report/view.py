@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pytest_releasegate.model import Phase
+from pytest_releasegate.lifecycle.conditions import conditions
+from pytest_releasegate.lifecycle.standings import FOREVER, claims_of
+from pytest_releasegate.model import Claims, Phase
 from pytest_releasegate.verdict import closed_steps, phase_verdict, stand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from pytest_releasegate.model import Plan, Release, Result, Run, StepEvent
     from pytest_releasegate.store import Store
@@ -29,6 +31,8 @@ class ReleaseView:
     phases: Mapping[Phase, Verdict]
     results: tuple[Result, ...]
     """Every attempt, oldest first."""
+    claims: Claims = field(default_factory=Claims)
+    """All that was said, also what does not count."""
     runs: tuple[Run, ...]
     steps: tuple[StepEvent, ...]
     now: datetime
@@ -44,7 +48,7 @@ class ReleaseView:
 
     def begun(self, phase: Phase) -> bool:
         """Whether somebody has looked at or spoken on any gate of the phase."""
-        return any(row.results or row.attestation for row in self.phases[phase].standings)
+        return any(row.results or row.attestation or row.sign_off for row in self.phases[phase].standings)
 
     @property
     def ahead(self) -> Mapping[Phase, Verdict]:
@@ -60,21 +64,23 @@ def view(store: Store, release: Release, now: datetime, *, strictly: bool = Fals
     Plan and facts are those of the record as it is.
     """
     plan = store.plan(release.id)
-    until = now if strictly else datetime.max.replace(tzinfo=UTC)
+    until = now if strictly else FOREVER
     if release.deployed_at and release.deployed_at > until:
         release = replace(release, deployed_at=None)
     if release.rolled_back_at and release.rolled_back_at > until:
         release = replace(release, rolled_back_at=None, rollback_reason="")
     results = [row for row in store.results(release.id) if row.started_at <= until]
-    words = [word for word in store.attestations(release.id) if word.at <= until]
-    standings = stand(plan, results, words, release, now)
+    claims = claims_of(store, release, plan, until)
+    standings = stand(plan, results, claims, release, now)
     planned = {gate.gate.phase for gate in plan.gates}
+    held = conditions(store, release, plan, now)
     return ReleaseView(
         release=release,
         plan=plan,
         standings=standings,
-        phases={phase: phase_verdict(phase, standings, release) for phase in Phase if phase in planned},
+        phases={phase: phase_verdict(phase, standings, release, held) for phase in Phase if phase in planned},
         results=tuple(results),
+        claims=claims,
         runs=tuple(run for run in store.runs(release.id) if run.started_at <= until),
         steps=tuple(event for event in store.step_events(release.id) if event.at <= until),
         now=now,

@@ -20,6 +20,7 @@ from pytest_releasegate.model import (
     Severity,
     Status,
 )
+from pytest_releasegate.policy import rules_from_document, rules_to_document
 from pytest_releasegate.store.values import canonical, exact, unpack
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ __all__ = [
 def plan_to_json(plan: Plan) -> str:
     """The plan as canonical JSON; raises `ValueError` naming the gate whose parameters JSON cannot carry."""
     gates = [_planned_document(each) for each in plan.gates]
-    text = canonical({"digest": plan.digest, "target": plan.target, "gates": gates}).decode()
+    rules = {"rules": rules_to_document(plan.rules)} if plan.rules else {}
+    text = canonical({"digest": plan.digest, "target": plan.target, "gates": gates, **rules}).decode()
     if (read := plan_from_json(text)) != plan:
-        odd = next(mine for mine, theirs in zip(plan.gates, read.gates, strict=True) if mine != theirs)
+        odd = next((mine for mine, theirs in zip(plan.gates, read.gates, strict=True) if mine != theirs), plan.gates[0])
         raise ValueError(f"{odd.gate.place}: gate {odd.gate.id}: the record cannot keep its parameters: {odd.gate}")
     return text
 
@@ -48,7 +50,9 @@ def plan_to_json(plan: Plan) -> str:
 def plan_from_json(text: str) -> Plan:
     """The plan that `plan_to_json` wrote."""
     document = unpack(json.loads(text))
-    return Plan(tuple(_planned(each) for each in document["gates"]), document["digest"], document.get("target", ""))
+    gates = tuple(_planned(each) for each in document["gates"])
+    rules = rules_from_document(document["rules"]) if "rules" in document else None
+    return Plan(gates, document["digest"], document.get("target", ""), rules)
 
 
 def _planned_document(planned: PlannedGate) -> dict[str, Any]:

@@ -146,3 +146,8 @@ def test_contradictions(facts: dict[str, bool], derived: dict[str, str], told: l
     found = contradictions(replace(RELEASE, facts=facts, derived=derived))
     assert [each.text for each in found] == told
     assert all(each.is_used(["not x", f"{each.fact} and y"]) and not each.is_used(["x"]) for each in found)
+
+
+def test_a_set_that_is_none_stands_for_itself() -> None:
+    assert fits(["[z-a]"], "[z-a]")
+    assert not fits(["[z-a]"], "m")

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_releasegate.model import (
     Attestation,
+    Claims,
     Evidence,
     Finding,
     Gate,
@@ -132,7 +133,7 @@ class Builder:
         """The release as the reports are given it."""
         plan = Plan(tuple(self.gates), hashlib.sha256(b"plan").hexdigest())
         release = replace(self.release, plan_digest=plan.digest)
-        standings = stand(plan, self.results, self.words, release, NOW)
+        standings = stand(plan, self.results, Claims.of(self.words), release, NOW)
         planned = {gate.gate.phase for gate in plan.gates}
         return ReleaseView(
             release=release,

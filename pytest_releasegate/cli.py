@@ -30,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with every subcommand."""
     parser = _Parser(prog="releasegate", description="The record of a release: open it, add to it, read it.")
     parser.add_argument("--version", action="version", version=f"releasegate {version('pytest-releasegate')}")
+    parser.add_argument("--root", default="", metavar="FOLDER", help="the folder that holds gates/")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     for module in iter_modules(commands.__path__):
         command = import_module(f"{commands.__name__}.{module.name}")

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tomllib
+from argparse import SUPPRESS
 from configparser import ConfigParser, Error
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,11 +21,12 @@ from pytest_releasegate.errors import UsageProblem
 from pytest_releasegate.lifecycle.facts import parse_instant
 from pytest_releasegate.lifecycle.identify import Asked, Identity, identify, record_at
 from pytest_releasegate.lifecycle.opening import person
+from pytest_releasegate.lifecycle.products import below
 from pytest_releasegate.report.view import view
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from pytest_releasegate.model import Plan, Release
@@ -110,7 +112,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", default="", metavar="VERSION", help="the release that is meant")
     parser.add_argument("--env", default="", metavar="NAME", help="the environment that is meant")
     parser.add_argument("--record", default="", metavar="URL", help="where the record lies")
-    parser.add_argument("--root", default="", metavar="FOLDER", help="the folder that holds gates/")
+    # the command itself takes it too, and must not be overwritten with nothing
+    parser.add_argument("--root", default=SUPPRESS, metavar="FOLDER", help="the folder that holds gates/")
 
 
 def as_of(parser: argparse.ArgumentParser) -> None:
@@ -163,12 +166,22 @@ def use_color() -> bool:
 
 def _root(said: str) -> Path:
     start = Path(said or ".").resolve()
-    for folder in [start] if said else [start, *start.parents]:
+    for folder in [start] if said else _upward(start):
         if (folder / "gates").is_dir() or "releasegate_gates" in _settings(folder):
             return folder
+    products = ", ".join(below(start))
     raise UsageProblem(
-        f"no gates/ folder in {start}" + ("" if said else " or above"), "go to the product's folder, or --root"
+        f"no gates/ folder in {start}" + ("" if said else " or above"),
+        f"{products}: go there, or --root FOLDER" if products else "go to the product's folder, or --root",
     )
+
+
+def _upward(start: Path) -> Iterator[Path]:
+    """The folder and those above it, up to the top of its repository."""
+    for folder in (start, *start.parents):
+        yield folder
+        if (folder / ".git").exists():
+            return
 
 
 def _config_file(root: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,10 @@ __all__ = [
     "folder",
     "is_asked",
     "kinds",
+    "named",
     "narrowed",
     "paths",
+    "product_of",
     "topics",
     "wants",
 ]
@@ -41,6 +44,7 @@ MARKERS = {
 }
 """Markers that exist in every run; those of kinds and topics are added when gates are asked for."""
 
+_PHASES = {"predeploy", "deploy", "postdeploy", "day1", "review", "rollback", "backfill", "compliance"}
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"(?:^|[\s{,-])([A-Za-z_]\w*):(?=\s|$)", re.MULTILINE)
 _TOPICS = re.compile(r"\btopics:\s*(\[[^\]]*\]|(?:\n?\s*-\s+[^\n]+)+|[\w.-]+)")
@@ -71,11 +75,27 @@ def is_asked(config: pytest.Config) -> bool:
 
 def by_path(config: pytest.Config) -> list[Path]:
     """The paths of gates that the command line names."""
-    if config.args_source is not pytest.Config.ArgsSource.ARGS:
-        return []
     tops = [config.rootpath / path for path in paths(config)]
-    named = [_absolute(config, argument) for argument in config.args]
-    return [path for path in named if any(path == top or top in path.parents for top in tops)]
+    return [path for path in named(config) if any(path == top or top in path.parents for top in tops)]
+
+
+def product_of(config: pytest.Config, path: Path) -> Path | None:
+    """The folder of the product that a file belongs to; None where no gates are above it in its repository."""
+    gates = str(config.getini("releasegate_gates"))
+    for parent in path.parents:
+        if parent == config.rootpath:
+            return parent if (parent / gates).is_dir() else None
+        if (parent / gates / "environments.yaml").is_file():
+            return parent
+        if (parent / ".git").exists():
+            return None
+    return None
+
+
+def named(config: pytest.Config) -> list[Path]:
+    """The paths that the command line names."""
+    by_name = config.args_source is pytest.Config.ArgsSource.ARGS
+    return [_absolute(config, argument) for argument in config.args] if by_name else []
 
 
 def narrowed(config: pytest.Config, markers: Iterable[str]) -> bool:
@@ -136,6 +156,16 @@ def _names_gates(config: pytest.Config, text: str) -> bool:
 class Bystander:
     """In a run that asks for no gates: tests that bear a gate are left out, so that nothing touches a target."""
 
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """Where `-m` names a phase and the root has no gates: which products have some."""
+        if folder(config).is_dir() or not set(_WORD.findall(expression(config))) & _PHASES:
+            return
+        from pytest_releasegate.lifecycle.products import below
+
+        if products := below(config.rootpath):
+            text = f"no gates/ folder in {config.rootpath}; {', '.join(products)}: go there, or name one as --rootdir"
+            terminalreporter.write_line(f"releasegate: {text}", red=True)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Deselect what bears a gate."""
@@ -146,10 +176,12 @@ class Bystander:
 
 
 def _bears(config: pytest.Config, item: pytest.Item) -> bool:
-    if not folder(config).is_dir() or not {mark.name for mark in item.iter_markers()} & MARKERS.keys():
+    if not {mark.name for mark in item.iter_markers()} & MARKERS.keys():
         return False
-    if item.get_closest_marker("gate"):
-        return True
+    product = product_of(config, item.path)
+    if product is None or item.get_closest_marker("gate"):
+        return product is not None
     from pytest_releasegate.checklist.marks import borne
 
-    return borne(item, paths(config)) is not None
+    inside = os.path.relpath(product, config.rootpath)
+    return borne(item, [Path(inside, path).as_posix() for path in paths(config)]) is not None

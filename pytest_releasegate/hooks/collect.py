@@ -84,7 +84,7 @@ class Collector:
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Give a Python test the markers of the gate it bears."""
-        if isinstance(item, GateItem):
+        if isinstance(item, GateItem) or self._of_others(item):
             return
         found, mark = borne(item, asking.paths(item.config)), item.get_closest_marker("gate")
         declaration = self.session.checklist.by_id.get(found[0]) if found else None
@@ -107,6 +107,8 @@ class Collector:
 
     def _asked(self, config: pytest.Config, item: pytest.Item) -> bool:
         if GATE not in item.stash:
+            if self._of_others(item):
+                return False
             return not self.session.expression or item.get_closest_marker("gate") is None
         gate = item.stash[GATE]
         if not self.session.expression:
@@ -114,6 +116,12 @@ class Collector:
         markers = {mark.name for mark in item.iter_markers()}
         wanted = asking.wants(self.session.expression, markers, gate.markers)
         return wanted and gate.id in self._scope() and self.session.runs(gate)
+
+    def _of_others(self, item: pytest.Item) -> bool:
+        """Whether a marked test belongs to another product of the repository."""
+        if not {mark.name for mark in item.iter_markers()} & asking.MARKERS.keys():
+            return False
+        return asking.product_of(item.config, item.path) not in {None, item.config.rootpath}
 
     def _scope(self) -> frozenset[str]:
         if not hasattr(self, "_known"):

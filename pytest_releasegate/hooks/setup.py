@@ -71,6 +71,11 @@ def _refuse(config: pytest.Config) -> None:
             parse(asking.expression(config))
     except ValueError as wrong:
         raise UsageProblem(f"-m: {wrong}", "such as -m predeploy, or -m 'deploy and not smoke'") from None
+    for path in asking.named(config):
+        product = asking.product_of(config, path / "here")
+        if product not in {None, config.rootpath}:
+            what = f"{path} is of the product in {product}, and this run is about {config.rootpath}"
+            raise UsageProblem(what, "one product a run: go to its folder, which needs a pytest.ini or the like")
     dist = str(config.getoption("dist", "no") or "no")
     if dist in _BAD_DIST:
         raise UsageProblem(
@@ -82,6 +87,8 @@ def _widen(config: pytest.Config) -> None:
     """Collect the folders of gates too, where the command names no path and the configured ones leave them out."""
     if config.args_source is pytest.Config.ArgsSource.ARGS or hasattr(config, "workerinput"):
         return
+    if config.rootpath not in (config.invocation_params.dir, *config.invocation_params.dir.parents):
+        config.args = [str(config.rootpath)]  # called from elsewhere, where other products may be
     config.args = [*config.args, *(_missing_paths(config))]
 
 

@@ -108,7 +108,7 @@ class Repository:
 
     def tracked(self) -> tuple[int, list[str]]:
         """How many files are tracked, and those among them that git was told not to look at."""
-        entries = [entry for entry in self._ask("ls-files", "-v", "-z").split("\0") if entry]
+        entries = [entry for entry in self._ask("ls-files", "-v", "-z", "--full-name", ":/").split("\0") if entry]
         return len(entries), [entry[2:] for entry in entries if entry[0].islower() or entry[0] == "S"]
 
     def _listed(self, remote: str, *refs: str) -> dict[str, str]:

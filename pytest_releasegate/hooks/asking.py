@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_releasegate.phases import Phase
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -44,7 +46,7 @@ MARKERS = {
 }
 """Markers that exist in every run; those of kinds and topics are added when gates are asked for."""
 
-_PHASES = {"predeploy", "deploy", "postdeploy", "day1", "review", "rollback", "backfill", "compliance"}
+_PHASES = {phase.value for phase in Phase}
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"(?:^|[\s{,-])([A-Za-z_]\w*):(?=\s|$)", re.MULTILINE)
 _TOPICS = re.compile(r"\btopics:\s*(\[[^\]]*\]|(?:\n?\s*-\s+[^\n]+)+|[\w.-]+)")
@@ -158,13 +160,14 @@ class Bystander:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         """Where `-m` names a phase and the root has no gates: which products have some."""
-        if folder(config).is_dir() or not set(_WORD.findall(expression(config))) & _PHASES:
+        text = expression(config)
+        if folder(config).is_dir() or not set(_WORD.findall(text)) & _PHASES or not _names_gates(config, text):
             return
         from pytest_releasegate.lifecycle.products import below
 
         if products := below(config.rootpath):
-            text = f"no gates/ folder in {config.rootpath}; {', '.join(products)}: go there, or name one as --rootdir"
-            terminalreporter.write_line(f"releasegate: {text}", red=True)
+            said = f"no gates/ folder in {config.rootpath}; {', '.join(products)}: go there, or name one as --rootdir"
+            terminalreporter.write_line(f"releasegate: {said}", red=True)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -76,7 +76,7 @@ def test_at_the_top_the_products_are_named(repository: Repository) -> None:
 
 def test_pytest_at_the_top_looks_at_nothing_and_says_where_gates_are(repository: Repository) -> None:
     repository.a.write("smoke/test_marked.py", MARKED)
-    for words in (("-m", "predeploy"), ("-m", "not slow"), ()):
+    for words in (("-m", "predeploy"), ("-m", "not review"), ()):
         ran = repository.pytest("--import-mode=importlib", *words)
         assert (ran.code, ran.has("deselected"), ran.has("passed")) == (5, True, False), ran.out
         told = ran.has("no gates/ folder in", "services/a, services/b: go there, or name one as --rootdir")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -274,6 +275,17 @@ def test_steps_and_the_deployment_are_told(build: Callable[[], Builder]) -> None
     built.gate("8.1.1", "Snapshot taken", "Before", Phase.DEPLOY, step="before", valid_for=timedelta(hours=1))
     built.gate("9.1.1", "Migrated", "Migrate", Phase.DEPLOY, step="migrate", severity=Severity.HIGH)
     assert "  steps: before open, migrate open" in status_lines(built.view(), width=80, color=False, verbose=True)
+
+
+def test_derived_facts_and_a_rollback_are_told(build: Callable[[], Builder]) -> None:
+    built = build()
+    derived = {"billing": "billing/a.py", "schema": "", "maintenance": "x"}
+    at = built.release.opened_at + timedelta(hours=1)
+    built.release = replace(built.release, derived=derived, rolled_back_at=at, rollback_reason="too many\nerrors")
+    lines = status_lines(built.view(), width=120, color=False, verbose=True)
+    assert "            rolled back 2026-01-04 17:12 UTC: too many errors" in lines
+    facts = "billing: true (billing/a.py changed), maintenance: false, schema: false (nothing of it changed)"
+    assert f"  facts     {facts}" in lines
 
 
 def test_stale_gates_are_one_reason(build: Callable[[], Builder]) -> None:

@@ -323,6 +323,13 @@ def test_recorded_of_previous_skips_what_did_not_keep_it(store: Store, sample: A
     assert store.recorded(releases["1.0"], "x", of="previous") is None
 
 
+def test_recorded_of_previous_is_of_the_same_product(store: Store, sample: Any) -> None:
+    other, run_id = sample.started(store, product="other", version="1.3")
+    store.add_result(other.id, run_id, sample.result(kept={"x": 1}), {})
+    release = store.open_release(sample.release(opened_at=sample.at + timedelta(days=1)), sample.plan())
+    assert store.recorded(release, "x", of="previous") is None
+
+
 def test_recorded_of_previous_counts_an_earlier_attempt(store: Store, sample: Any) -> None:
     first, run_id = sample.started(store)
     store.add_result(first.id, run_id, sample.result(kept={"x": 1}), {})

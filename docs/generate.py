@@ -46,20 +46,23 @@ def checks() -> str:
 
 
 def gate_files() -> str:
-    """The keys of gate files and of environments."""
-    from pytest_releasegate.checklist import schema
+    """The keys of all files of a gates folder."""
+    from pytest_releasegate.checklist import rules_schema, schema
 
-    parts = [
-        _head("Gate files", "What `gates/*.yaml` and `gates/environments.yaml` may hold; nothing else is accepted.")
-    ]
+    parts = [_head("Gate files", "What the files of `gates/` may hold; nothing else is accepted.")]
     for title, model in (
         ("A file", schema.FileKeys),
         ("An item", schema.ItemKeys),
         ("A gate", schema.GateKeys),
         ("`environments.yaml`", schema.EnvironmentsFile),
         ("An environment", schema.EnvironmentKeys),
+        ("`policy.yaml`", rules_schema.PolicyFile),
+        ("`stakeholders.yaml`", rules_schema.StakeholdersFile),
     ):
         parts.append(f"## {title}\n\n{inspect.cleandoc(model.__doc__ or '')}\n\n{_table(model)}")
+        if model.__module__ == rules_schema.__name__:
+            inner = _inner(model).items()
+            parts += [f"### {title}: keys of {name}\n\n{_table(keys)}" for name, keys in inner]
     return "\n\n".join(parts) + "\n"
 
 

@@ -207,20 +207,18 @@ def deferred(rules: Rules, profile: str, gate: Gate) -> timedelta | None:
 
 
 def closed(rules: Rules, environment: str, profile: str, start: datetime, end: datetime) -> list[str]:
-    """A sentence for each freeze that overlaps the span, and for each of its ends outside business hours."""
+    """A sentence for each freeze that overlaps the span, and for each set of business hours that it is not within.
+
+    Touching is not overlapping: a span may begin where a freeze ends, and end where business hours do.
+    """
     freezes = [one for one in rules.freezes if _applies(one, environment, profile)]
     said = [
         f"frozen from {one.start:%Y-%m-%d %H:%M} to {one.end:%Y-%m-%d %H:%M} UTC: {one.reason or 'no reason given'}"
         for one in freezes
-        if start < one.end and end >= one.start
+        if start < one.end and (end > one.start or start >= one.start)
     ]
-    for hours in (one for one in rules.business_hours if _applies(one, environment, profile)):
-        said += [
-            f"{at:%Y-%m-%d %H:%M} UTC is {why}; next opening {_opening(hours, at)}"
-            for at in dict.fromkeys((start, end))
-            if (why := _outside(hours, at))
-        ]
-    return said
+    every = [_shut(one, start, end) for one in rules.business_hours if _applies(one, environment, profile)]
+    return said + [why for why in every if why]
 
 
 def rules_to_document(rules: Rules) -> dict[str, Any]:
@@ -260,8 +258,19 @@ def _applies(one: Freeze | BusinessHours, environment: str, profile: str) -> boo
     return (not one.environments or environment in one.environments) and profile not in one.except_profiles
 
 
+def _shut(hours: BusinessHours, start: datetime, end: datetime) -> str:
+    """Why the span is not within business hours, and when they begin next; empty where it is."""
+    if why := _outside(hours, start):
+        return f"{start:%Y-%m-%d %H:%M} UTC is {why}; next opening {_opening(hours, start)}"
+    until = _closing(hours, start)
+    if end <= until:
+        return ""
+    told = f"business hours end at {until:%Y-%m-%d %H:%M} UTC, before {end:%Y-%m-%d %H:%M} UTC"
+    return f"{told}; next opening {_opening(hours, until)}"
+
+
 def _outside(hours: BusinessHours, at: datetime) -> str:
-    """Why the instant is no business hour there; empty where it is one."""
+    """Why the instant is no business hour there; empty where it is one. The last instant is none."""
     from zoneinfo import ZoneInfo
 
     local = at.astimezone(ZoneInfo(hours.zone))
@@ -269,9 +278,9 @@ def _outside(hours: BusinessHours, at: datetime) -> str:
         return f"a holiday ({name})"
     if DAYS[local.weekday()] not in hours.days:
         return f"outside business hours ({', '.join(hours.days)})"
-    end = hours.end if hours.end != time(0) else time.max
-    if not hours.start <= local.time() <= end:
-        return f"outside business hours ({hours.start:%H:%M} to {hours.end:%H:%M} {hours.zone})"
+    if local.time() < hours.start or (hours.end != time(0) and local.time() >= hours.end):
+        end = f"{hours.end:%H:%M}" if hours.end != time(0) else "24:00"
+        return f"outside business hours ({hours.start:%H:%M} to {end} {hours.zone})"
     return ""
 
 
@@ -282,8 +291,23 @@ def _holiday(hours: BusinessHours, day: date) -> str:
         return ""
     import holidays
 
-    known = holidays.country_holidays(hours.country, subdiv=hours.subdivision or None, years=day.year)
+    # in one language, because the sentence stands in the record and must not depend on who looks
+    known = holidays.country_holidays(hours.country, hours.subdivision or None, day.year, language="en_US")
     return str(known.get(day, ""))
+
+
+def _closing(hours: BusinessHours, at: datetime) -> datetime:
+    """When the business hours that hold the instant end; those until midnight may go on the next day."""
+    from zoneinfo import ZoneInfo
+
+    zone = ZoneInfo(hours.zone)
+    day = at.astimezone(zone).date()
+    for number in range(_AHEAD):
+        last = day + timedelta(days=number + (hours.end == time(0)))
+        end = datetime.combine(last, hours.end, zone).astimezone(UTC)
+        if _outside(hours, end):
+            break
+    return end
 
 
 def _opening(hours: BusinessHours, at: datetime) -> str:

@@ -1,4 +1,4 @@
-"""The JSON Schemas (draft 2020-12) of gate files and of environments.yaml, by which editors complete and check them."""
+"""The JSON Schemas (draft 2020-12) of all files of a gates folder, by which editors complete and check them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
 
+from pytest_releasegate.checklist.rules_schema import PolicyFile, StakeholdersFile
 from pytest_releasegate.checklist.schema import EnvironmentsFile, FileKeys, GateKeys, ItemKeys
 from pytest_releasegate.checks import kinds, load_kind
 
 if TYPE_CHECKING:
     from pytest_releasegate.params import Parameters
 
-__all__ = ["environments_schema", "gates_schema"]
+__all__ = ["environments_schema", "gates_schema", "policy_schema", "stakeholders_schema"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REF = "#/$defs/{model}"
@@ -38,6 +39,20 @@ def gates_schema() -> dict[str, Any]:
 def environments_schema() -> dict[str, Any]:
     """The schema of environments.yaml."""
     return {"$schema": _DIALECT, **EnvironmentsFile.model_json_schema(ref_template=_REF)}
+
+
+def policy_schema() -> dict[str, Any]:
+    """The schema of policy.yaml."""
+    schema = PolicyFile.model_json_schema(ref_template=_REF)
+    hours = schema["properties"]["business_hours"]
+    several = {key: hours.pop(key) for key in ("items", "type")}
+    hours["anyOf"] = [several["items"], several]
+    return {"$schema": _DIALECT, **schema}
+
+
+def stakeholders_schema() -> dict[str, Any]:
+    """The schema of stakeholders.yaml."""
+    return {"$schema": _DIALECT, **StakeholdersFile.model_json_schema(ref_template=_REF)}
 
 
 def _either(schema: dict[str, Any], name: str, shorthand: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.checklist.nodes import Tree, read
 from pytest_releasegate.checklist.rules_schema import PolicyFile, StakeholdersFile, clock, instant
@@ -57,7 +57,8 @@ def load(
         problems += unsignable(None, gates, _tree(folder, root, STAKEHOLDERS))
         return None
     trees = {name: _tree(folder, root, name) for name in (POLICY, STAKEHOLDERS)}
-    policy = validate(PolicyFile, trees[POLICY].value, trees[POLICY], ()) if POLICY in names else PolicyFile()
+    said = _listed(trees[POLICY].value)
+    policy = validate(PolicyFile, said, trees[POLICY], ()) if POLICY in names else PolicyFile()
     people = StakeholdersFile(roles={})
     if STAKEHOLDERS in names:
         people = validate(StakeholdersFile, trees[STAKEHOLDERS].value, trees[STAKEHOLDERS], ()) or people
@@ -67,6 +68,12 @@ def load(
         found += wrong(rules, trees[POLICY], trees[STAKEHOLDERS], declarations, environments)
     problems += found
     return rules
+
+
+def _listed(value: Any) -> Any:
+    """The document of a policy with its one set of business hours as a list of one."""
+    hours = value.get("business_hours") if isinstance(value, dict) else None
+    return {**value, "business_hours": [hours]} if isinstance(hours, dict) else value
 
 
 def _tree(folder: Path, root: Path, name: str) -> Tree:
@@ -95,7 +102,6 @@ def _signers(folder: Path, root: Path, problems: list[Problem]) -> str:
 
 
 def _rules(policy: PolicyFile, people: StakeholdersFile, signers: str) -> Rules:
-    hours = policy.business_hours if isinstance(policy.business_hours, tuple) else (policy.business_hours,)
     return Rules(
         waive=tuple(map(_grant, policy.waive)),
         attest=tuple(map(_grant, policy.attest)),
@@ -105,7 +111,7 @@ def _rules(policy: PolicyFile, people: StakeholdersFile, signers: str) -> Rules:
         authors_may_sign=policy.authors_may_sign,
         profiles={name: _profile(name, keys) for name, keys in policy.profiles.items()},
         freezes=tuple(map(_freeze, policy.freeze)),
-        business_hours=tuple(map(_hours, hours)),
+        business_hours=tuple(map(_hours, policy.business_hours)),
         after=dict(policy.after),
         facts={name: DerivedFact(name=name, **keys.model_dump()) for name, keys in policy.facts.items()},
         roles={name: Role(name, keys.title, keys.people) for name, keys in people.roles.items()},

@@ -29,6 +29,7 @@ def wrong(
     gates = [declaration.gate for declaration in declarations]
     return [
         *_unknown_roles(rules, policy),
+        *_unknown_people(rules, people),
         *_unknown_environments(rules, policy, environments),
         *_unknown_profiles(rules, policy),
         *_selections(rules, policy, gates),
@@ -85,6 +86,16 @@ def _unknown_roles(rules: Rules, policy: Tree) -> Iterator[Problem]:
         if role not in known:
             hint = nearest(role, known) if known else "roles stand in stakeholders.yaml"
             yield Problem(policy.place(route), f"unknown role '{role}'", hint)
+
+
+def _unknown_people(rules: Rules, people: Tree) -> Iterator[Problem]:
+    """Holders of roles who are not among the people; where no people are listed, the addresses are enough."""
+    known = list(rules.people)
+    for name, role in rules.roles.items() if known else ():
+        for number, person in enumerate(role.people):
+            if person not in known:
+                place = people.place(("roles", name, "people", number))
+                yield Problem(place, f"{person} is not among the people", nearest(person, known))
 
 
 def _unknown_environments(rules: Rules, policy: Tree, environments: Environments) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from pytest_releasegate.checklist.schema import Word
+from pytest_releasegate.errors import nearest
 from pytest_releasegate.model import Phase, Severity
 from pytest_releasegate.params import Duration, Parameters
 
@@ -63,6 +64,17 @@ def _country(text: str) -> str:
     if text not in _countries():
         raise ValueError(f"expected a country of ISO 3166-1 whose holidays are known, such as DE, got '{text}'")
     return text
+
+
+def _part(keys: HolidayKeys) -> HolidayKeys:
+    """The same, when its subdivision is one of its country."""
+    if keys.subdivision and not keys.country:
+        raise ValueError(f"subdivision: expected a country beside it, got '{keys.subdivision}' alone")
+    known = _countries().get(keys.country, []) if keys.subdivision else []
+    if keys.subdivision and keys.subdivision not in known:
+        told = nearest(keys.subdivision, known)
+        raise ValueError(f"subdivision: expected a part of {keys.country}, got '{keys.subdivision}' ({told})")
+    return keys
 
 
 Instant = Annotated[str, AfterValidator(_instant)]
@@ -141,7 +153,7 @@ class HoursKeys(Parameters):
     """The days of the week."""
     hours: Annotated[str, AfterValidator(_hours)] = "00:00-24:00"
     """From when to when."""
-    holidays: HolidayKeys = Field(default_factory=HolidayKeys)
+    holidays: Annotated[HolidayKeys, AfterValidator(_part)] = Field(default_factory=HolidayKeys)
     """Days that are left out."""
     environments: tuple[Word, ...] = ()
     """Where; everywhere without it."""
@@ -179,8 +191,8 @@ class PolicyFile(Parameters):
     """Kinds of release by name: `releasegate open VERSION --profile NAME`."""
     freeze: tuple[FreezeKeys, ...] = ()
     """Spans in which nothing goes out; a rollback always may."""
-    business_hours: HoursKeys | tuple[HoursKeys, ...] = ()
-    """Hours in which something may go out; always without it."""
+    business_hours: tuple[HoursKeys, ...] = ()
+    """Hours in which something may go out, or a list of such; always without it."""
     facts: dict[Word, DerivedKeys] = Field(default_factory=dict)
     """Facts that are derived from what changed."""
 

@@ -1,4 +1,4 @@
-"""6.2: what must be in the audit log is there: an action is done through the application, and its row is expected."""
+"""6.2, C1.1: an action is done through the application, and its row is expected in the audit log."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 ROLE = re.compile(r'action="(/admin/staff/([0-9a-f-]{36})/role)"(?!.*disabled).*value="(\w+)" selected', re.DOTALL)
+FEATURE = re.compile(r'action="(/admin/flags/(\w+))".*?name="value" value="(on|off)"', re.DOTALL)
 NEWEST = "select coalesce(max(id), 0) from audit_logs"
 ROWS = """
     select action_type, severity from audit_logs
@@ -91,3 +92,31 @@ def test_role_changes_are_logged(base_url, gate_context, finding):
         actual={row[1] for row in rows},
         ok={row[1] for row in rows} == {"critical"},
     )
+
+
+@pytest.mark.gate("C1.1.1")
+def test_reading_a_note_is_logged(base_url, gate_context, finding):
+    """A clinician opens a note: health data beside the chart, with a row of its own."""
+    gate_context.require_permission("writes_through_app", "a canary in the audit log")
+    before = newest(gate_context)
+    with signed_in(base_url, gate_context, "CLINICIAN") as session:
+        note = re.search(r'href="/notes/(\d+)"', session.get(f"{base_url}/notes", timeout=10).text)
+        assert note, "the list of notes shows no note"
+        assert session.get(f"{base_url}/notes/{note[1]}", timeout=10).ok
+    rows = audit_rows(gate_context, before, "phi_access", note[1])
+    finding("rows of the access", expected=">= 1", actual=len(rows), ok=len(rows) >= 1)
+
+
+@pytest.mark.gate("C1.1.2")
+def test_user_actions_are_logged(base_url, gate_context, finding):
+    """An administrator sets a feature to what it is; the audit log has who did it to which."""
+    gate_context.require_permission("writes_through_app", "setting a feature to what it is")
+    with signed_in(base_url, gate_context, "ADMIN") as session:
+        page = session.get(f"{base_url}/admin", timeout=10).text
+        form = next((found for part in page.split("<form")[1:] if (found := FEATURE.search(part))), None)
+        assert form, "the administration page shows no feature to set"
+        before, is_now = newest(gate_context), "off" if form[3] == "on" else "on"
+        data = {"csrf_token": token(session, f"{base_url}/admin"), "value": is_now}
+        assert session.post(base_url + form[1], data=data, timeout=10).ok
+    rows = audit_rows(gate_context, before, "feature_flag", form[2])
+    finding("rows of the action", expected=">= 1", actual=len(rows), ok=len(rows) >= 1)

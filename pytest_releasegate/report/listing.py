@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = ["coverage", "plan_lines", "sign_off_lines", "todo_lines"]
 
+_BESIDE = 18
+"""Columns of a row beside its id, its title and what looks at it."""
+_TITLE = 60
+"""The most columns of a title before it goes on in the next line."""
+
 
 def plan_lines(gates: Iterable[PlannedGate], *, columns: int, color: bool) -> Iterator[str]:
     """Phases, items and gates in the order of the plan; for each gate its severity and what looks at it."""
     paint, rows = Paint(color), list(gates)
     ids = max((width(one_line(row.gate.id)) for row in rows), default=0)
-    hows = min(max((width(how(row)) for row in rows), default=0), columns // 3)
+    titles = min(max((width(_title(row)) for row in rows), default=0), _TITLE)
+    hows = max((width(one_line(how(row))) for row in rows), default=0)
+    # a table where titles and what looks at them fit side by side, else one after the other
+    titles = titles if ids + titles + hows + _BESIDE <= columns else 0
     part, item = "", ""
     for row in rows:
         here = f"{row.gate.phase} {row.gate.step}".rstrip()
@@ -34,14 +42,14 @@ def plan_lines(gates: Iterable[PlannedGate], *, columns: int, color: bool) -> It
         if row.gate.item.id != item:
             item = row.gate.item.id
             yield from (f"  {line}" for line in wrap(one_line(f"{item}  {row.gate.item.title}"), columns - 2))
-        yield from _gate(row, ids, hows, columns, paint)
+        yield from _gate(row, ids, titles, columns, paint)
 
 
 def how(row: PlannedGate) -> str:
-    """What looks at the gate, such as `http`, `test, 2 cases` or `attest security_lead`."""
+    """What looks at the gate, such as `http`, `test smoke/test_login.py, 2 cases` or `attest security_lead`."""
     gate, cases = row.gate, len(row.cases)
     if gate.kind == "test":
-        return f"test, {cases} cases" if cases > 1 else "test"
+        return f"test {gate.parameters['file']}" + (f", {cases} cases" if cases > 1 else "")
     if gate.kind == "sign_off":
         return f"signed by {gate.parameters.get('role', '')}"
     if gate.kind == "attest":
@@ -99,14 +107,22 @@ def _holders(view: ReleaseView, row: Standing) -> list[str]:
     return [", ".join(role.people)] if role and role.people else []
 
 
-def _gate(row: PlannedGate, ids: int, hows: int, columns: int, paint: Paint) -> Iterator[str]:
-    start = f"    {fill(one_line(row.gate.id), ids)}  {row.gate.severity:<8}  {fill(one_line(how(row)), hows)}  "
-    marks = [str(row.gate.parameters["file"])] if row.gate.kind == "test" else []
-    marks += [name for name in ("trigger", "observe", "writes") if getattr(row.gate, name)]
-    title = one_line(row.gate.title) + (f" ({', '.join(marks)})" if marks else "")
-    first, *rest = wrap(title, max(20, columns - width(start))) or [""]
+def _gate(row: PlannedGate, ids: int, titles: int, columns: int, paint: Paint) -> Iterator[str]:
+    start = f"    {fill(one_line(row.gate.id), ids)}  {row.gate.severity:<8}  "
+    title, look = _title(row), one_line(how(row))
+    room = max(20, columns - width(start))
+    first, *rest = wrap(title, titles or room) or [""]
+    if titles:
+        first = fill(first, titles) + f"  {look}"
+    else:
+        rest += [f"  {line}" for line in wrap(look, room - 2)]
     yield start + paint(first, "dim" if row.gate.observe else "")
     yield from (" " * width(start) + line for line in rest)
+
+
+def _title(row: PlannedGate) -> str:
+    marks = [name for name in ("trigger", "observe", "writes") if getattr(row.gate, name)]
+    return one_line(row.gate.title) + (f" ({', '.join(marks)})" if marks else "")
 
 
 def _section(title: str, rows: list[tuple[str, str]], columns: int, paint: Paint) -> list[str]:

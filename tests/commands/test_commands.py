@@ -211,7 +211,7 @@ def test_gates_lists_the_plan_with_what_looks_at_each(call, product):
     code, out = call("gates")
     assert code == 0
     assert out.splitlines()[-1] == "2 gates: 1 looked at, 1 attested"
-    assert ["6.3.4", "high", "attest", "security_lead", "Access", "reviewed"] in [
+    assert ["6.3.4", "high", "Access", "reviewed", "attest", "security_lead"] in [
         line.split() for line in out.splitlines()
     ]
     assert not (product.root / ".releasegate" / "record.db").exists()
@@ -230,7 +230,7 @@ def test_gates_tells_cases_marks_and_what_a_person_answers_for_now(call, product
     product.write("smoke/test_a.py", f"import pytest\n\n{body}")
     out = call("gates", "-m", "postdeploy")[1]
     flat = " ".join(out.split())
-    assert "test, 2 cases A (smoke/test_a.py, trigger, observe)" in flat
+    assert "A (trigger, observe) test smoke/test_a.py, 2 cases" in flat
     assert "attest lead until backup" in flat
     assert flat.endswith("2 gates: 1 looked at, 0 attested, 1 attested until a check looks")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from releasegate_demo import control
 from releasegate_demo.product import NEW, OLD, make_product
@@ -16,7 +19,6 @@ from tests.conftest import Ran
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from threading import Event
 
 RED = {
@@ -83,6 +85,33 @@ def test_all_of_them_are_green_when_nothing_is_broken(deployed: Deployed) -> Non
     assert ran.code == 0, ran.out
 
 
+def test_a_migration_that_failed_is_seen_in_its_log(deployed: Deployed) -> None:
+    log = Path(deployed.info.migration_log)
+    kept = log.read_text("utf-8")
+    assert deployed.pytest("gates/test_migration_log.py").code == 0
+    last = {**json.loads(kept.splitlines()[-1]), "level": "error", "event": "migration failed", "error": "no disk"}
+    log.write_text(kept + json.dumps(last) + "\n", "utf-8")
+    try:
+        ran = deployed.pytest("gates/test_migration_log.py")
+    finally:
+        log.write_text(kept, "utf-8")
+    assert (ran.code, ran.has("error lines: expected 0, got 1: no disk")) == (1, True), ran.out
+
+
+def test_an_audit_log_that_loses_its_rows_is_seen(deployed: Deployed) -> None:
+    def change(statement: bytes) -> None:
+        with psycopg.connect(deployed.info.super_dsn) as connection:
+            connection.execute(statement)
+
+    assert deployed.pytest("gates/test_audit_log.py").code == 0
+    change(b"create rule lost as on insert to public.audit_logs do instead nothing")
+    try:
+        ran = deployed.pytest("gates/test_audit_log.py")
+    finally:
+        change(b"drop rule lost on public.audit_logs")
+    assert (ran.code, ran.out.count("- rows of the ")) == (1, 4), ran.out
+
+
 def test_deadlocks_that_go_on_ask_for_a_rollback(deployed: Deployed) -> None:
     from threading import Event, Thread
 
@@ -100,8 +129,6 @@ def test_deadlocks_that_go_on_ask_for_a_rollback(deployed: Deployed) -> None:
 def _deadlock(dsn: str, over: Event) -> None:
     """Two sessions that wait for each other's lock until the server ends one of them, and again."""
     from threading import Barrier, Thread
-
-    import psycopg
 
     def take(first: int, second: int, both: Barrier) -> None:
         with psycopg.connect(dsn) as connection, suppress(psycopg.errors.DeadlockDetected):

@@ -38,7 +38,7 @@ def test_a_test_declares_its_gate_by_keywords(product):
     assert (ran.code, ran.has("10.9 Billing after the release", "off by a cent")) == (10, True), ran.out
     assert product.statuses() == {"10.9.1 test_invoices[1]": "passed", "10.9.1 test_invoices[2]": "failed"}
     listed = product.releasegate("gates", "-m", "deploy")
-    assert listed.has("deploy after", "10.9.1 medium test, 2 cases Invoices add up (smoke/test_billing.py)"), listed.out
+    assert listed.has("deploy after", "10.9.1 medium Invoices add up test smoke/test_billing.py, 2 cases"), listed.out
 
 
 def test_a_bare_marker_of_a_phase_makes_gates_of_tests_in_the_folders_of_gates(product):

@@ -56,8 +56,9 @@ def test_a_healthy_demo_passes_every_gate_and_nothing_is_left(ehr: Ehr) -> None:
 
 def test_a_note_that_is_not_stored_turns_its_gate_red_and_the_flow_cleans_up(ehr: Ehr) -> None:
     control.make_break(ehr.state, "flow")
-    code, _ = ehr.scratch.run("-m", "smoke", "-k", "create_clinical_note")
+    code, _ = ehr.scratch.run("-m", "smoke", "-k", "create_clinical_note or critical_flows")
     result = ehr.scratch.results()["SMOKE.3"]
+    assert "the note in the list of notes" in ehr.scratch.wrong("RB2.2.3")
     assert code == NO_GO
     assert result.status == "failed"
     assert "step 5, Note appears in list: expected done, got the saved note in the list of notes" in ehr.scratch.wrong(

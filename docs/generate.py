@@ -14,6 +14,37 @@ from typing import Any, get_args
 os.environ["COLUMNS"] = "100"
 FOLDER = Path(__file__).parent
 
+START = """\
+## Where they come from
+
+```sh
+releasegate init --product acme-crm --base-url https://staging.acme.example --database '${env:ACME_STAGING_DSN}'
+releasegate init --from RELEASE_CHECKLIST.md    # your own checklist instead of the reference
+```
+
+writes `gates/`, `smoke/`, `load/`, a `conftest.py` and pytest's settings into the folder, asks on a terminal for what no
+option says, and replaces nothing without `--force`. The reference checklist has 270 lines: what a check can look at is
+looked at, and the others are `attest` gates that name the role, and by `instead_of` the kind of check to come. A document
+that the folder does not have is a person's word until it is there. Tables, pages and flows are those of the demo's health
+record, to be replaced by your own; the roles in `stakeholders.yaml` have nobody in them yet."""
+
+EDITORS = """\
+## In an editor
+
+```sh
+releasegate schema --output gates/.schema.json
+```
+
+writes the JSON Schema of gate files, with the kinds of check that are installed; `init` has done so. An editor with the
+YAML language server (VS Code's YAML extension, Neovim, Helix and others) completes kinds and keys, and underlines
+mistakes, in each file whose first line is
+
+```text
+# yaml-language-server: $schema=.schema.json
+```
+
+After an update, or with another distribution's kinds installed, write it again."""
+
 
 def main() -> int:
     """Write the pages, or with `--check` say which are stale."""
@@ -63,7 +94,7 @@ def gate_files() -> str:
         if model.__module__ == rules_schema.__name__:
             inner = _inner(model).items()
             parts += [f"### {title}: keys of {name}\n\n{_table(keys)}" for name, keys in inner]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([parts[0], START, *parts[1:], EDITORS]) + "\n"
 
 
 def commands() -> str:

@@ -15,7 +15,7 @@ def test_the_wheel_holds_gates_flows_pages_and_migrations(tmp_path: Path) -> Non
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("gates", "smoke", "load"):
         for path in (ROOT / folder).glob("*.[yp]*"):
-            assert f"releasegate_demo/seed/{folder}/{path.name}" in names
+            assert f"pytest_releasegate/reference/{folder}/{path.name}" in names
     for name in (
         "pytest_releasegate/py.typed",
         "pytest_releasegate/report/templates/release.html.j2",

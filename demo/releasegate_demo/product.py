@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from importlib.resources import files
 from pathlib import Path
 
-__all__ = ["NEW", "OLD", "make_product", "seed"]
+from pytest_releasegate.checklist.reference import FOLDERS, reference
+
+__all__ = ["NEW", "OLD", "make_product"]
 
 OLD, NEW = "1.3.0", "1.4.0"
 
@@ -58,17 +59,11 @@ releasegate_env = demo
 """
 
 
-def seed() -> Path:
-    """The folder that holds `gates/`, `smoke/` and `load/`: in the package, or above it in a clone."""
-    packaged = Path(str(files("releasegate_demo"))) / "seed"
-    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2]
-
-
 def make_product(folder: Path) -> dict[str, str]:
     """Make the repository in a folder that is not there yet; gives the commit of each version."""
     folder.mkdir(parents=True)
-    for name in ("gates", "smoke", "load"):
-        shutil.copytree(seed() / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    for name in FOLDERS:
+        shutil.copytree(reference() / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     shutil.copytree(Path(__file__).parent / "migrations", folder / "migrations")
     (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
     (folder / ".gitignore").write_text(".releasegate/\n__pycache__/\n.pytest_cache/\ntest-results/\n", encoding="utf-8")

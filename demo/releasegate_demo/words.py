@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pytest_releasegate.checklist.reference import reference
 from pytest_releasegate.params import parse_duration
-from releasegate_demo.product import seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +49,7 @@ def sentences() -> dict[str, str]:
 
 def holders() -> dict[str, str]:
     """Who speaks for a role: the first of its people."""
-    roles = _read(seed() / "gates" / "stakeholders.yaml")["roles"]
+    roles = _read(reference() / "gates" / "stakeholders.yaml")["roles"]
     return {role: keys["people"][0] for role, keys in roles.items()}
 
 

@@ -13,10 +13,19 @@ from pytest_releasegate.checks import kinds, load_kind
 if TYPE_CHECKING:
     from pytest_releasegate.params import Parameters
 
-__all__ = ["environments_schema", "gates_schema", "policy_schema", "stakeholders_schema"]
+__all__ = ["SCHEMA", "environments_schema", "gates_schema", "policy_schema", "stakeholders_schema", "with_modeline"]
+
+SCHEMA = ".schema.json"
+"""The file beside the gate files that holds their schema."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REF = "#/$defs/{model}"
+_MODELINE = f"# yaml-language-server: $schema={SCHEMA}\n"
+
+
+def with_modeline(text: str) -> str:
+    """A gate file whose first line tells the YAML language server where its schema is."""
+    return text if text.startswith("# yaml-language-server:") else _MODELINE + text
 
 
 def gates_schema() -> dict[str, Any]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.report.view import ReleaseView
     from pytest_releasegate.store import Store
 
-__all__ = ["Place", "arguments", "as_of", "place", "say", "use_color", "width"]
+__all__ = ["Place", "arguments", "as_of", "config_file", "place", "say", "use_color", "width"]
 
 
 _CONFIG_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
@@ -60,7 +60,7 @@ class Place:
         paths = paths.split() if isinstance(paths, str) else paths
         cache = self.root / ".releasegate" / "cases.json"
         declared = self.checklist.has_tests
-        python = collect(self.root, paths, cache, _config_file(self.root), declared=declared)
+        python = collect(self.root, paths, cache, config_file(self.root), declared=declared)
         checklist = with_marked(self.checklist, python, self.root)
         return freeze(checklist, python, self.identity.environment.name)
 
@@ -184,14 +184,14 @@ def _upward(start: Path) -> Iterator[Path]:
             return
 
 
-def _config_file(root: Path) -> Path | None:
+def config_file(root: Path) -> Path | None:
     """The file that pytest takes its ini values from: the first that speaks of pytest."""
     return next((path for name in _CONFIG_FILES if (path := root / name).is_file() and _values(path) is not None), None)
 
 
 def _settings(root: Path) -> dict[str, Any]:
     """The ini values of pytest that matter here, where pytest would read them."""
-    path = _config_file(root)
+    path = config_file(root)
     values = (_values(path) if path else None) or {}
     return {name: value for name, value in values.items() if name.startswith("releasegate_") or name == "base_url"}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.checklist.environments import Environments
     from pytest_releasegate.model import Environment
 
-__all__ = ["Asked", "Identity", "identify", "record_at"]
+__all__ = ["Asked", "Identity", "identify", "named_version", "record_at"]
 
 _VERSION_TAG = re.compile(r"v?(\d+(?:\.\d+)+(?:[-+.]?[0-9A-Za-z.]+)*)")
 
@@ -157,6 +157,21 @@ def _version(root: Path, asked: Asked, variables: Mapping[str, str]) -> tuple[st
     ):
         if value:
             return value, source
+    found, source = _said(root)
+    if found:
+        return found, source
+    raise UsageProblem("no release is named", "--release VERSION, or set RELEASEGATE_RELEASE, or tag the commit")
+
+
+def named_version(root: Path) -> str:
+    """The version that the folder itself names: by a tag, its metadata or `git describe`; empty where nothing does.
+
+    Raises `UsageProblem` where several tags do.
+    """
+    return _said(root)[0]
+
+
+def _said(root: Path) -> tuple[str, str]:
     tags = _version_tags(root)
     if len(set(tags)) > 1:
         raise UsageProblem(f"the commit bears several version tags: {', '.join(tags)}", "name one with --release")
@@ -166,9 +181,7 @@ def _version(root: Path, asked: Asked, variables: Mapping[str, str]) -> tuple[st
     if declared:
         return declared, "pyproject.toml"
     described = answer(root, "describe", "--tags", "--always", "--dirty")
-    if described:
-        return described.removeprefix("v"), "git describe"
-    raise UsageProblem("no release is named", "--release VERSION, or set RELEASEGATE_RELEASE, or tag the commit")
+    return described.removeprefix("v"), "git describe"
 
 
 def _version_tags(root: Path) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +11,6 @@ import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +20,11 @@ from playwright.sync_api import expect, sync_playwright
 
 from pytest_releasegate.model import Attestation, Status
 from pytest_releasegate.store import open_store
+from tests.npm import installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Page
 
@@ -374,22 +373,8 @@ def pytest_sessionfinish():
 
 @pytest.fixture(scope="session")
 def allure() -> Path:
-    """Allure's own report generator from npm, installed once into the user's cache."""
-    npm = which("npm")
-    assert npm, "no npm: install Node.js"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytest-releasegate"
-    cache.mkdir(parents=True, exist_ok=True)
-    home = cache / f"allure-{ALLURE}"
-    program = home / "node_modules" / ".bin" / "allure"
-    with (cache / "allure.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "installed").is_file():
-            shutil.rmtree(home, ignore_errors=True)
-            home.mkdir()
-            options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(home)]
-            subprocess.run([npm, "install", f"allure@{ALLURE}", *options], check=True, capture_output=True, timeout=240)
-            (home / "installed").touch()
-    return program
+    """Allure's own report generator."""
+    return installed("allure", ALLURE)
 
 
 @pytest.fixture

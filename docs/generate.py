@@ -22,11 +22,11 @@ releasegate init --product acme-crm --base-url https://staging.acme.example --da
 releasegate init --from RELEASE_CHECKLIST.md    # your own checklist instead of the reference
 ```
 
-writes `gates/`, `smoke/`, `load/`, a `conftest.py` and pytest's settings into the folder, asks on a terminal for what no
-option says, and replaces nothing without `--force`. The reference checklist has 270 lines: what a check can look at is
-looked at, and the others are `attest` gates that name the role, and by `instead_of` the kind of check to come. A document
-that the folder does not have is a person's word until it is there. Tables, pages and flows are those of the demo's health
-record, to be replaced by your own; the roles in `stakeholders.yaml` have nobody in them yet."""
+writes `gates/`, `smoke/`, `load/`, a `conftest.py` and pytest's settings into the folder, asks on a terminal for what
+no option says, and replaces nothing without `--force`. The reference checklist has 270 lines: what a check can look at
+is looked at, and the others are `attest` gates that name the role, and by `instead_of` the kind of check to come. A
+document that the folder does not have is a person's word until it is there. Tables, pages and flows are those of the
+demo's health record, to be replaced by your own; the roles in `stakeholders.yaml` have nobody in them yet."""
 
 EDITORS = """\
 ## In an editor

@@ -35,9 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     for module in iter_modules(commands.__path__):
         command = import_module(f"{commands.__name__}.{module.name}")
         if hasattr(command, "run"):
-            sub = subparsers.add_parser(
-                module.name, help=_summary(command.__doc__), description=_summary(command.__doc__)
-            )
+            name = module.name.rstrip("_")  # `import` is a word of Python's own
+            sub = subparsers.add_parser(name, help=_summary(command.__doc__), description=_summary(command.__doc__))
             command.arguments(sub)
             sub.set_defaults(run=command.run)
     return parser

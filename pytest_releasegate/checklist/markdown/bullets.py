@@ -1,0 +1,147 @@
+"""Lists as bullets: text, box, number, what hangs on them; and what their words say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.checklist.markdown import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_releasegate.checklist.markdown.blocks import Block
+
+__all__ = ["Bullet", "bullets", "chooses", "is_field", "only_links", "severity_of"]
+
+_FIELD = re.compile(
+    r"^(?:note|nb|tip|hint|warning|caution|important|info|e\.?g\.?|i\.?e\.?|example|command|cmd|commands|run|expected(?: \w+){0,2}|"
+    r"output|owner|assignee|assigned to|responsible|who|when|where|why|how|due|deadline|date|time|duration|estimated (?:time|duration)|"
+    r"eta|status|link|links|url|see|see also|doc|docs|documentation|reference|ref|ticket|issue|evidence|tool|tools|script|"
+    r"priority|severity|rollback|if (?:this |it )?fails|on failure|success criteria|verification|verify with|contact|comment|comments|sql|query)\s*:",
+    re.IGNORECASE,
+)
+_ASIDE = re.compile(r"^\W*(?:⚠|💡|ℹ|📝|👉|🔗|note that\b|e\.g\.|i\.e\.)", re.IGNORECASE)
+_ONLY_CODE = re.compile(r"^`+[^`]+`+[.:;]?$")
+_ONLY_LINK = re.compile(r"^(?:\[[^\]]*\]\([^)\s]*[^)]*\)|<?https?://\S+>?)\W*$")
+_CHOOSE = re.compile(
+    r"\b(?:choose|pick|select|do)\s+(?:any\s+)?(?:one|either)\b|\b(?:one|either|any)\s+of\s+(?:the\s+following|these|them|below)|\bone\s+of\s*:",
+    re.IGNORECASE,
+)
+_SEVERITY = re.compile(
+    r"^\W*(critical|blocker|high|major|medium|moderate|low|minor|p[0-4]|sev-?[0-4])\b\W*(?:\*\*)?\s*(?::|\*\*|\)|\]|[-–—])",
+    re.IGNORECASE,
+)
+_SEVERITIES = {
+    "critical": "critical", "blocker": "critical", "p0": "critical", "sev0": "critical", "sev1": "critical",
+    "high": "high", "major": "high", "p1": "high", "sev2": "high",
+    "medium": "medium", "moderate": "medium", "p2": "medium", "sev3": "medium",
+    "low": "low", "minor": "low", "p3": "low", "p4": "low", "sev4": "low",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Bullet:
+    """One line of a list with what hangs on it."""
+
+    line: int
+    last: int
+    """The line after its own text."""
+    text: str
+    box: bool | None = None
+    number: str = ""
+    subs: list[Bullet] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    """The lines of its details."""
+
+    def inside(self) -> Iterator[Bullet]:
+        """The bullet and all under it."""
+        yield self
+        for sub in self.subs:
+            yield from sub.inside()
+
+    @property
+    def boxes_below(self) -> bool:
+        """Whether something under it has a box."""
+        return any(bullet.box is not None for sub in self.subs for bullet in sub.inside())
+
+    @property
+    def is_detail(self) -> bool:
+        """Whether it tells about the line above it rather than being one to look at."""
+        return self.box is None and not self.boxes_below and (not self.text.strip() or is_field(self.text))
+
+
+def bullets(listed: Block) -> list[Bullet]:
+    """The bullets of a list; an item without words of its own hands up what it holds."""
+    found: list[Bullet] = []
+    for item in listed.children:
+        bullet = _bullet(item)
+        found += [bullet] if bullet.text.strip() or bullet.box is not None or not bullet.subs else bullet.subs
+    return found
+
+
+def is_field(text: str) -> bool:
+    """Whether a line is a note, a command, a link or a `Key: value` about what stands above it."""
+    bare = text.strip()
+    return bool(
+        _FIELD.match(words.plain(bare)) or _ASIDE.match(bare) or _ONLY_CODE.match(bare) or _ONLY_LINK.match(bare)
+    )
+
+
+def only_links(found: list[Bullet]) -> bool:
+    """Whether a list is a table of contents or a list of links."""
+    inside = [bullet for one in found for bullet in one.inside()]
+    return bool(inside) and all(bullet.box is None and _ONLY_LINK.match(bullet.text.strip()) for bullet in inside)
+
+
+def chooses(text: str) -> bool:
+    """Whether the words ask to choose one of what follows."""
+    return bool(_CHOOSE.search(text))
+
+
+def severity_of(text: str) -> tuple[str, str]:
+    """The severity that a line begins with, such as `**High**: ...`, and the rest of the line."""
+    found = _SEVERITY.match(text)
+    if not found:
+        return "", text
+    rest = text[found.end() :].lstrip(" :*–—-)]")
+    return (_SEVERITIES[found[1].lower().replace("-", "")], rest) if rest else ("", text)
+
+
+def _bullet(item: Block) -> Bullet:
+    paragraph = item.children[0] if item.children and item.children[0].kind in ("paragraph", "heading") else None
+    rest = item.children[1:] if paragraph else item.children
+    lines = paragraph.text.split("\n") if paragraph else [""]
+    box, first = words.box(lines[0])
+    own = 1
+    while own < len(lines) and not is_field(lines[own]):
+        own += 1
+    bullet = Bullet(
+        item.first,
+        item.first + 1,
+        " ".join([first, *(line.strip() for line in lines[1:own])]).strip(),
+        box,
+        item.number,
+    )
+    if paragraph:
+        bullet.line, bullet.last = paragraph.first, paragraph.first + 1
+        bullet.details += [line.strip() for line in lines[own:]]
+        bullet.spans.append((paragraph.first + 1, paragraph.last))
+    for block in rest:
+        _hang(bullet, block)
+    return bullet
+
+
+def _hang(bullet: Bullet, block: Block) -> None:
+    if block.kind == "list":
+        bullet.subs += bullets(block)
+    elif block.kind == "quote" and any(inner.kind == "list" for inner in block.inside()):
+        for inner in block.children:
+            _hang(bullet, inner)
+    else:
+        bullet.spans.append((block.first, block.last))
+        if block.kind in ("paragraph", "code", "heading", "quote"):
+            inner = [one.text for one in block.inside() if one.text.strip()]
+            bullet.details += [line for text in inner for line in text.strip().split("\n")]

@@ -1,0 +1,101 @@
+"""Ids that stay: the document's own numbers where it has some, else short names from its words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.checklist.markdown import words
+from pytest_releasegate.checklist.markdown.entries import Entry, Part
+from pytest_releasegate.checklist.markdown.phases import trigger_prefix
+from pytest_releasegate.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_releasegate.checklist.markdown.outline import Section
+
+__all__ = ["name_all"]
+
+_PREFIXES = {Phase.ROLLBACK: "RB", Phase.BACKFILL: "BF", Phase.COMPLIANCE: "C"}
+_LONGEST = 80
+
+
+def name_all(entries: Sequence[Entry], sections: Sequence[Section]) -> None:
+    """Give every entry its id; no two gates, and no two items, have the same."""
+    _Names(sections).name(entries)
+
+
+class _Names:
+    def __init__(self, sections: Sequence[Section]) -> None:
+        self.keys: set[str] = set()
+        self.taken: dict[bool, set[str]] = {True: set(), False: set()}
+        self.counted: dict[str, int] = {}
+        self.sections = sections
+
+    def name(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            section = entry.section
+            if not section.key:
+                self.key(section)
+            if entry.part is Part.ROLE:
+                entry.id = self.free(f"SIGN.{self.next('SIGN')}", entry)
+            elif entry.part is Part.TRIGGER:
+                prefix = trigger_prefix(section.path)[0]
+                entry.id = self.free(f"{prefix}.{self.next(prefix)}", entry)
+            elif entry.line == section.first and section.last > section.first:
+                entry.id = self.free(section.key, entry)
+            else:
+                self.within(entry, section.key, numbered=section.numbered)
+
+    def within(self, entry: Entry, key: str, *, numbered: bool) -> None:
+        """Name an entry after what it stands in, and what stands in it after it."""
+        count = self.next(key)
+        if "." in entry.number:
+            wanted = entry.number
+        elif entry.number:
+            wanted = f"{key}.{entry.number}"
+        else:
+            wanted = f"{key}.{count if numbered else words.slug(entry.title)}"
+        entry.id = self.free(wanted, entry)
+        for inner in entry.entries:
+            self.within(inner, entry.id, numbered=numbered or entry.id != wanted or "." in entry.number)
+
+    def next(self, key: str) -> int:
+        self.counted[key] = self.counted.get(key, 0) + 1
+        return self.counted[key]
+
+    def free(self, wanted: str, entry: Entry) -> str:
+        """The id, with a suffix when another entry has it already."""
+        taken = self.taken[entry.part is Part.ITEM]
+        wanted = wanted if len(wanted) <= _LONGEST - 6 else wanted[: _LONGEST - 15] + words.slug(wanted + "\0")[-9:]
+        name, again = wanted, 2
+        while name in taken:
+            name, again = f"{wanted}-{again}", again + 1
+        taken.add(name)
+        return name
+
+    def key(self, section: Section) -> None:
+        """How ids in the section begin: its number under those of the headings above it, or its words."""
+        prefix = _PREFIXES.get(section.phase, "")
+        numbers = [one.number for one in section.line if one.number]
+        section.numbered = bool(section.number or prefix)
+        if section.number:
+            wanted = prefix + _joined(numbers)
+        elif prefix:
+            wanted = f"{prefix}{self.next(prefix)}"
+        else:
+            wanted = words.slug(section.title, 20) if section.title else "top"
+        above = section.parent.title if section.parent else ""
+        choices = [wanted, *([f"{words.slug(above, 16)}.{wanted}"] if above else [])]
+        choices += [f"{wanted}-{again}" for again in range(2, len(self.sections) + 3)]
+        section.key = next(choice for choice in choices if choice not in self.keys)
+        self.keys.add(section.key)
+
+
+def _joined(numbers: list[str]) -> str:
+    """Numbers of headings in each other as one: 2 and 1 are 2.1; 2 and 2.1 are 2.1."""
+    whole = ""
+    for number in numbers:
+        whole = number if not whole or re.match(rf"{re.escape(whole)}\.", number) else f"{whole}.{number}"
+    return whole

@@ -16,21 +16,27 @@ if TYPE_CHECKING:
 __all__ = ["Bullet", "bullets", "chooses", "is_field", "only_links", "severity_of"]
 
 _FIELD = re.compile(
-    r"^(?:note|nb|tip|hint|warning|caution|important|info|e\.?g\.?|i\.?e\.?|example|command|cmd|commands|run|expected(?: \w+){0,2}|"
-    r"output|owner|assignee|assigned to|responsible|who|when|where|why|how|due|deadline|date|time|duration|estimated (?:time|duration)|"
-    r"eta|status|link|links|url|see|see also|doc|docs|documentation|reference|ref|ticket|issue|evidence|tool|tools|script|"
-    r"priority|severity|rollback|if (?:this |it )?fails|on failure|success criteria|verification|verify with|contact|comment|comments|sql|query)\s*:",
+    r"^(?:note|nb|tip|hint|warning|caution|important|info|e\.?g\.?|i\.?e\.?|example|command|"
+    r"cmd|commands|run|expected(?: \w+){0,2}|"
+    r"output|owner|assignee|assigned to|responsible|who|when|where|why|how|due|deadline|date|"
+    r"time|duration|estimated (?:time|duration)|"
+    r"eta|status|link|links|url|see|see also|doc|docs|documentation|reference|ref|ticket|"
+    r"issue|evidence|tool|tools|script|"
+    r"priority|severity|rollback|if (?:this |it )?fails|on failure|success criteria|"
+    r"verification|verify with|contact|comment|comments|sql|query)\s*:",
     re.IGNORECASE,
 )
-_ASIDE = re.compile(r"^\W*(?:⚠|💡|ℹ|📝|👉|🔗|note that\b|e\.g\.|i\.e\.)", re.IGNORECASE)
+_ASIDE = re.compile(r"^\W*(?:⚠|💡|\u2139|📝|👉|🔗|note that\b|e\.g\.|i\.e\.)", re.IGNORECASE)
 _ONLY_CODE = re.compile(r"^`+[^`]+`+[.:;]?$")
 _ONLY_LINK = re.compile(r"^(?:\[[^\]]*\]\([^)\s]*[^)]*\)|<?https?://\S+>?)\W*$")
 _CHOOSE = re.compile(
-    r"\b(?:choose|pick|select|do)\s+(?:any\s+)?(?:one|either)\b|\b(?:one|either|any)\s+of\s+(?:the\s+following|these|them|below)|\bone\s+of\s*:",
+    r"\b(?:choose|pick|select|do)\s+(?:any\s+)?(?:one|either)\b|\b(?:one|either|"
+    r"any)\s+of\s+(?:the\s+following|these|them|below)|\bone\s+of\s*:",
     re.IGNORECASE,
 )
 _SEVERITY = re.compile(
-    r"^\W*(critical|blocker|high|major|medium|moderate|low|minor|p[0-4]|sev-?[0-4])\b\W*(?:\*\*)?\s*(?::|\*\*|\)|\]|[-–—])",
+    r"^\W*(critical|blocker|high|major|medium|moderate|low|minor|p[0-4]|"
+    r"sev-?[0-4])\b\W*(?:\*\*)?\s*(?::|\*\*|\)|\]|[-\u2013\u2014])",
     re.IGNORECASE,
 )
 _SEVERITIES = {
@@ -106,7 +112,7 @@ def severity_of(text: str) -> tuple[str, str]:
     found = _SEVERITY.match(text)
     if not found:
         return "", text
-    rest = text[found.end() :].lstrip(" :*–—-)]")
+    rest = text[found.end() :].lstrip(" :*\u2013\u2014-)]")
     return (_SEVERITIES[found[1].lower().replace("-", "")], rest) if rest else ("", text)
 
 
@@ -116,7 +122,7 @@ def _bullet(item: Block) -> Bullet:
     lines = paragraph.text.split("\n") if paragraph else [""]
     box, first = words.box(lines[0])
     own = 1
-    while own < len(lines) and not is_field(lines[own]):
+    while own < len(lines) and not _FIELD.match(words.plain(lines[own])):
         own += 1
     bullet = Bullet(
         item.first,
@@ -131,17 +137,19 @@ def _bullet(item: Block) -> Bullet:
         bullet.spans.append((paragraph.first + 1, paragraph.last))
     for block in rest:
         _hang(bullet, block)
+    if not bullet.text and bullet.box is not None:
+        bullet.text = next((f"`{line}`" for line in bullet.details if line.strip()), "")
     return bullet
 
 
 def _hang(bullet: Bullet, block: Block) -> None:
     if block.kind == "list":
         bullet.subs += bullets(block)
-    elif block.kind == "quote" and any(inner.kind == "list" for inner in block.inside()):
+    elif block.kind == "quote" and any(words.box(inner.text)[0] is not None for inner in block.inside()):
         for inner in block.children:
             _hang(bullet, inner)
     else:
         bullet.spans.append((block.first, block.last))
         if block.kind in ("paragraph", "code", "heading", "quote"):
-            inner = [one.text for one in block.inside() if one.text.strip()]
-            bullet.details += [line for text in inner for line in text.strip().split("\n")]
+            texts = [one.text.strip() for one in block.inside()]
+            bullet.details += [line for text in texts if text for line in text.split("\n")]

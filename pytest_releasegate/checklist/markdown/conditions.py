@@ -9,13 +9,14 @@ from pytest_releasegate.checklist.markdown import words
 __all__ = ["condition"]
 
 _VAGUE = re.compile(
-    r"\(?\b(?:if|when|where|as)\s+(?:required|applicable|needed|necessary|enabled|any|used|relevant|appropriate|present|available|exists?)\b\)?",
+    r"\(?\b(?:if|when|where|as)\s+(?:required|applicable|needed|necessary|enabled|any|used|"
+    r"relevant|appropriate|present|available|exists?)\b\)?",
     re.IGNORECASE,
 )
 _NAMED = re.compile(
     r"\((?P<word>if|when|unless|only if|only when|for|only for|skip if|not for)\s+(?P<what>[^()]{2,80})\)"
     r"|^(?P<word2>if|unless|when)\s+(?P<what2>[^,:()]{2,60})[,:]\s+\S"
-    r"|[,;–—-]\s*(?P<word3>if|unless|skip if|only if)\s+(?P<what3>[^,;:()]{2,60})\.?$"
+    r"|[,;\u2013\u2014-]\s*(?P<word3>if|unless|skip if|only if)\s+(?P<what3>[^,;:()]{2,60})\.?$"
     r"|\s(?P<word4>if|unless)\s+(?P<what4>[^,;:()]{2,40})\.?$",
     re.IGNORECASE,
 )

@@ -12,13 +12,13 @@ from pytest_releasegate.checklist.markdown.conditions import condition
 from pytest_releasegate.checklist.markdown.entries import Entry, Part
 from pytest_releasegate.checklist.markdown.phases import step_of
 from pytest_releasegate.checklist.markdown.suggest import role_name, role_of, suggestion
-from pytest_releasegate.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_releasegate.checklist.markdown.outline import Section
     from pytest_releasegate.checklist.markdown.reading import Reading
+    from pytest_releasegate.phases import Phase
 
 __all__ = ["ENVIRONMENT", "SIGN_OFF", "STAKEHOLDERS", "gate_files", "stakeholders"]
 
@@ -49,7 +49,7 @@ class _Item:
 
 
 def gate_files(reading: Reading) -> dict[str, str]:
-    """The files by their names, in the order of the document, sign-offs apart; ready to be read by `releasegate check`."""
+    """The files by their names, in the order of the document, sign-offs apart; `releasegate check` reads them."""
     groups: dict[tuple[int, Phase], list[_Item]] = {}
     sections = {id(entry.section): entry.section for entry in reading.entries}
     for entry in reading.entries:

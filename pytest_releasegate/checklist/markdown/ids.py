@@ -51,7 +51,7 @@ class _Names:
     def within(self, entry: Entry, key: str, *, numbered: bool) -> None:
         """Name an entry after what it stands in, and what stands in it after it."""
         count = self.next(key)
-        if "." in entry.number:
+        if not entry.number.isdigit() and entry.number:
             wanted = entry.number
         elif entry.number:
             wanted = f"{key}.{entry.number}"
@@ -59,7 +59,7 @@ class _Names:
             wanted = f"{key}.{count if numbered else words.slug(entry.title)}"
         entry.id = self.free(wanted, entry)
         for inner in entry.entries:
-            self.within(inner, entry.id, numbered=numbered or entry.id != wanted or "." in entry.number)
+            self.within(inner, entry.id, numbered=numbered or bool(entry.number and not entry.number.isdigit()))
 
     def next(self, key: str) -> int:
         self.counted[key] = self.counted.get(key, 0) + 1

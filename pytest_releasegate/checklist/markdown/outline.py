@@ -19,23 +19,28 @@ __all__ = ["Section", "outline"]
 
 _TRIGGERS = re.compile(
     r"(?:roll-?back|roll back|abort|back-?out|revert)\W+(?:\w+\W+){0,2}?(?:criteria|triggers?|conditions?)"
-    r"|(?:roll-?back|roll back|abort|back-?out|revert)\s+(?:if|when)\b|when to (?:roll ?back|abort|revert)|(?:criteria|triggers?|conditions?) (?:for|to) (?:a )?(?:roll|abort|revert)",
+    r"|(?:roll-?back|roll back|abort|back-?out|revert)\s+(?:if|when)\b|when to (?:roll ?back|"
+    r"abort|revert)|(?:criteria|triggers?|conditions?) (?:for|to) (?:a )?(?:roll|abort|revert)",
     re.IGNORECASE,
 )
 _SIGN_OFF = re.compile(r"sign[- ]?offs?\b|approvals?\b|approvers?\b|signatures?\b|signatories", re.IGNORECASE)
 _ASIDE = re.compile(
     r"^(?:table of contents|contents|toc|purpose|overview|introduction|background|about|scope|references?|resources?"
-    r"|(?:useful |related |quick )?(?:links?|documents?|documentation|reading)|further reading|see also|glossary|definitions?|legend"
-    r"|faq|(?:key |emergency |important |support )?contacts?(?: \w+)?|escalation(?: contacts?| matrix)?|on-?call contacts?|appendix|appendices"
+    r"|(?:useful |related |quick )?(?:links?|documents?|documentation|reading)|"
+    r"further reading|see also|glossary|definitions?|legend"
+    r"|faq|(?:key |emergency |important |support )?contacts?(?: \w+)?|escalation(?: contacts?|"
+    r" matrix)?|on-?call contacts?|appendix|appendices"
     r"|change ?log|(?:revision|document|version|change) (?:history|log|control)|notes?|tips|troubleshooting|examples?"
-    r"|(?:success |key |business )?metrics|kpis?|(?:dashboard |monitoring )?(?:dashboard )?urls?|how to use.*|usage|features?|what's new|summary"
-    r"|known issues|license|best practices|do'?s and don'?ts|history|timeline|roles(?: and responsibilities)?|team|goals?|context|motivation|description)\W*$",
+    r"|(?:success |key |business )?metrics|kpis?|(?:dashboard |"
+    r"monitoring )?(?:dashboard )?urls?|how to use.*|usage|features?|what's new|summary"
+    r"|known issues|license|best practices|do'?s and don'?ts|history|timeline|"
+    r"roles(?: and responsibilities)?|team|goals?|context|motivation|description)\W*$",
     re.IGNORECASE,
 )
 _EXAMPLES = re.compile(r"^(?:examples?|legend|how to use.*|usage|table of contents|contents|toc)\W*$", re.IGNORECASE)
 _APPENDIX = re.compile(r"^(?:appendix|appendices)\b", re.IGNORECASE)
 _STEP = re.compile(r"^\W*(?:step|task)\s+#?\d+", re.IGNORECASE)
-_LEAD = re.compile(r"^\s*(?:\*\*|__)(?P<text>[^*_\n]{2,100})(?:\*\*|__)\s*:?\s*$")
+_LEAD = re.compile(r"^\s*(?:\*\*|__)(?P<text>[^*_\n]{1,59}[^*_\n.!?])(?:\*\*|__)\s*:?\s*$")
 
 
 @dataclass(slots=True)
@@ -117,13 +122,13 @@ def _title(sections: list[Section]) -> Section | None:
     if len(sections) < 2:
         return None
     first, rest = sections[1], sections[2:]
-    return first if rest and all(section.level > first.level for section in rest) else None
+    return first if all(section.level > first.level for section in rest) else None
 
 
 def _describe(section: Section, titled: Section | None) -> None:
     shown = words.plain(section.text)
     section.number, rest = words.number(shown)
-    section.title = rest if section.number else shown
+    section.title = (rest if section.number else shown).rstrip(f" {words.UNTICKED}{words.TICKED}\ufe0f⚠") or shown
     line = section.line
     path = [_named(one) for one in line if one.text]
     timing = phase_of(path, titled=line[0] is titled)

@@ -14,39 +14,48 @@ if TYPE_CHECKING:
 __all__ = ["Timing", "mark", "phase_of", "step_of", "trigger_prefix"]
 
 _UNIT = r"(?P<unit>m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?|d(?:ays?)?|w(?:eeks?)?)?\b"
-_MARK = re.compile(rf"\b[TDL]\s?(?P<sign>[-+−–±])\s?(?P<amount>\d+)\s?-?\s?{_UNIT}", re.IGNORECASE)
+_MARK = re.compile(rf"\b[TDL]\s?(?P<sign>[-+\u2212\u2013±])\s?(?P<amount>\d+)\s?-?\s?{_UNIT}", re.IGNORECASE)
 _ZERO = re.compile(r"\b[TD]\s?[-+±]?\s?0\b", re.IGNORECASE)
 _MINUTES = {"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60}
-_LIVE = r"(?:deploy\w*|releas\w*|launch\w*|go(?:ing)?[- ]live|live|production|prod|cut-?over|roll-?out|merge|publish\w*|ship\w*|upgrad\w*|tag\w*|flight)"
+_LIVE = (
+    r"(?:deploy\w*|releas\w*|launch\w*|go(?:ing)?[- ]live|live|production|prod|cut-?over|"
+    r"roll-?out|merge|publish\w*|ship\w*|upgrad\w*|tag\w*|flight)"
+)
 _SPAN = r"(?:\d+|one|two|three|a|an|few)"
 
 _WORDS: tuple[tuple[Phase, str], ...] = (
     (Phase.BACKFILL, r"back-?fill"),
-    (Phase.ROLLBACK, r"roll(?:ed|ing)?[- ]?back|back-?out|revert(?:ing)?|contingency|\babort"),
+    (Phase.ROLLBACK, r"回滚|roll(?:ed|ing)?[- ]?back|back-?out|revert(?:ing)?|contingency|\babort"),
     (
         Phase.REVIEW,
         rf"post-?mortem|retrospective|\bretro\b|lessons learned|post[- ]{_LIVE} review|post-implementation review"
-        rf"|\b(?:first )?(?:week|month)s? (?:after|post)|after (?:the )?first (?:week|month)|\bweek \d|\bfirst (?:week|month)\b",
+        rf"|\b(?:first )?(?:week|month)s? (?:after|post)|after (?:the )?first (?:week|month)|"
+        rf"\bweek \d|\bfirst (?:week|month)\b",
     ),
     (
         Phase.DAY1,
-        r"\bday (?:1|one)\b|\bnext day\b|\b(?:day|24 ?(?:h|hrs|hours)) (?:after|post)|first (?:24|day)|24[- ]hours? post",
+        r"\bday (?:1|one)\b|\bnext day\b|\b(?:day|24 ?(?:h|hrs|hours)) (?:after|post)|first (?:24|"
+        r"day)|24[- ]hours? post",
     ),
     (
         Phase.POSTDEPLOY,
-        rf"\bpost[- ]?{_LIVE}|\bafter (?:(?:the|you|we|your|each|every) )?{_LIVE}|hypercare|first \d+ min"
-        rf"|\b{_SPAN} (?:minutes?|hours?) (?:after|post)|\bonce (?:it is |it's )?(?:live|deployed)|^after\b|follow[- ]?up",
+        rf"(?:部署|上线|发布)后|nach (?:dem|der) {_LIVE}"
+        rf"|\bpost[- ]?{_LIVE}|\bafter (?:(?:the|you|we|your|each|every) )?{_LIVE}|hypercare|first \d+ min"
+        rf"|\b{_SPAN} (?:minutes?|hours?) (?:after|post)|\bonce (?:it is |it's )?(?:live|deployed)|"
+        rf"^after\b|follow[- ]?up",
     ),
     (
         Phase.PREDEPLOY,
-        rf"\bpre[- ]?{_LIVE}|\bpre-?requisites?|\bbefore (?:(?:the|you|we|your|each|every) )?{_LIVE}"
+        rf"(?:部署|上线|发布)前|\bvor (?:dem|der) {_LIVE}"
+        rf"|\bpre[- ]?{_LIVE}|\bpre-?requisites?|\bbefore (?:(?:the|you|we|your|each|every) )?{_LIVE}"
         rf"|\b{_SPAN} (?:minutes?|hours?|days?|weeks?) (?:before|prior)|\bday before|prepar|planning|readiness|freeze"
         r"|go[/ -]?no[- ]?go|release candidate|^before\b|^pre\b|prior to",
     ),
     (Phase.COMPLIANCE, r"complian|hipaa|gdpr|\bsox\b|\bpci\b|soc ?2|regulatory|\blegal\b"),
     (
         Phase.DEPLOY,
-        r"\bdeploy\w*|\breleas(?:e|ing)\b(?! (?:notes?|branch|manager|info|announce|version|plan|coordinat|owner|team|date))"
+        r"部署|上线|\bdeploy\w*|\breleas(?:e|ing)\b(?! (?:notes?|branch|manager|info|announce|version|plan|"
+        r"coordinat|owner|team|date))"
         r"|\blaunch(?:ing)?\b(?! team)|\bgo(?:ing)?[- ]live|cut-?over|roll-?out|\bship(?:ping)?\b|\bpublish(?:ing)?\b"
         r"|\bupgrade\b|\bduring\b|\bexecution\b",
     ),
@@ -58,18 +67,22 @@ _DOCUMENT = re.compile(
 _CERTAIN = re.compile(r"\bphase|\bstage|\bday\b|\bwindow|\bT[- ]?0\b", re.IGNORECASE)
 
 _BEFORE = re.compile(
-    r"\bpre[- ]|\bpre(?:deploy|flight|requisite)|\bbefore\b|prepar|back-?up|maintenance (?:mode|window)|window opened|announce",
+    r"\bpre[- ]|\bpre(?:deploy|flight|requisite)|\bbefore\b|prepar|back-?up|"
+    r"maintenance (?:mode|window)|window opened|announce",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
-    r"\bpost[- ]|\bpost(?:deploy|release|launch)|\bafter\b|verif|validat|smoke|health|monitor|\bconfirm|sanity|dashboards?|maintenance mode (?:disabled|off|removed)|disable maintenance",
+    r"\bpost[- ]|\bpost(?:deploy|release|launch)|\bafter\b|verif|validat|smoke|health|monitor|"
+    r"\bconfirm|sanity|dashboards?|maintenance mode (?:disabled|off|removed)|"
+    r"disable maintenance",
     re.IGNORECASE,
 )
 _DECIDE = re.compile(
     r"deci[ds]|declar|criteria|approv|assess|when to|assembl|\bteam\b|notify the team|go/no-go", re.IGNORECASE
 )
 _VERIFY = re.compile(
-    r"\bpost[- ]|verif|validat|\bconfirm|\bafter\b|communicat|post-?mortem|monitor|health|smoke|recorded|\btested\b|\bcheck(?:ed)?\b|announce|review",
+    r"\bpost[- ]|verif|validat|\bconfirm|\bafter\b|communicat|post-?mortem|monitor|health|"
+    r"smoke|recorded|\btested\b|\bcheck(?:ed)?\b|announce|review",
     re.IGNORECASE,
 )
 _STEPS: dict[Phase, tuple[tuple[str, re.Pattern[str]], ...]] = {
@@ -82,12 +95,18 @@ _STEPS: dict[Phase, tuple[tuple[str, re.Pattern[str]], ...]] = {
     Phase.ROLLBACK: (("verify", re.compile(r"\bpost[- ]", re.IGNORECASE)), ("decide", _DECIDE), ("verify", _VERIFY)),
     Phase.BACKFILL: (("before", _BEFORE), ("after", _AFTER)),
 }
+_FOLLOWING = {
+    Phase.DAY1: (Phase.POSTDEPLOY,),
+    Phase.REVIEW: (Phase.POSTDEPLOY, Phase.DAY1),
+    Phase.ROLLBACK: (Phase.DEPLOY, Phase.POSTDEPLOY, Phase.DAY1),
+}
+"""Phases that a heading may name under one of another phase."""
 _DEFAULT = {Phase.DEPLOY: "migrate", Phase.ROLLBACK: "execute", Phase.BACKFILL: "during"}
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The phase that a heading names; `certain` when the headings under it only name its steps, `clock` when by time."""
+    """The phase that a heading names; `certain`: the headings under it only name its steps; `clock`: named by time."""
 
     phase: Phase
     certain: bool = False
@@ -95,12 +114,12 @@ class Timing:
 
 
 def mark(text: str) -> int | None:
-    """The minutes from the deployment that `T-24h`, `T+15 minutes`, `D-1` or `T-0` names; a bare number is hours (T)."""
+    """The minutes from the deployment that `T-24h`, `T+15 minutes`, `D-1` or `T-0` names; a bare `T-2` is hours."""
     found = _MARK.search(text)
     if found and int(found["amount"]) < 10_000:
         bare = "d" if found[0][0] in "DdLl" else "h"
         minutes = int(found["amount"]) * _MINUTES[(found["unit"] or bare)[0].lower()]
-        return -minutes if found["sign"] in "-−–" else minutes
+        return -minutes if found["sign"] in "-\u2212\u2013" else minutes
     return 0 if _ZERO.search(text) else None
 
 
@@ -142,7 +161,7 @@ def trigger_prefix(path: Sequence[str]) -> tuple[str, Phase]:
 def _named(text: str, *, first: bool) -> Timing | None:
     minutes = mark(text)
     if minutes is not None:
-        return Timing(_by_clock(minutes, text), certain=True, clock=True)
+        return Timing(_by_clock(minutes), certain=True, clock=True)
     phase = next((phase for phase, words in _PHASES if words.search(text)), None)
     if phase is None or (first and phase in (Phase.DEPLOY, Phase.PREDEPLOY) and _DOCUMENT.search(text)):
         return Timing(phase) if phase is Phase.PREDEPLOY else None
@@ -150,7 +169,7 @@ def _named(text: str, *, first: bool) -> Timing | None:
     return Timing(phase, certain=not weak)
 
 
-def _by_clock(minutes: int, text: str) -> Phase:
+def _by_clock(minutes: int) -> Phase:
     if minutes < 0:
         return Phase.PREDEPLOY
     if minutes == 0:
@@ -164,4 +183,4 @@ def _overrides(named: Timing, around: Timing) -> bool:
     """Whether a heading's phase counts against that of a heading above it."""
     if named.clock or not around.certain:
         return True
-    return named.phase is Phase.REVIEW and around.phase in (Phase.POSTDEPLOY, Phase.DAY1)
+    return around.phase in _FOLLOWING.get(named.phase, ())

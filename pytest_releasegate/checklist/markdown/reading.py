@@ -13,6 +13,7 @@ from pytest_releasegate.checklist.markdown.entries import Account, Entry, Part
 from pytest_releasegate.checklist.markdown.ids import name_all
 from pytest_releasegate.checklist.markdown.outline import Section, outline
 from pytest_releasegate.checklist.markdown.phases import phase_of, trigger_prefix
+from pytest_releasegate.checklist.markdown.steps import heading_steps
 from pytest_releasegate.checklist.markdown.tables import rows_of
 
 if TYPE_CHECKING:
@@ -23,25 +24,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Reading", "read_checklist"]
 
-_CLOCK_FIRST = re.compile(r"^\W*[TD]\s?[-+−–]\s?\d", re.IGNORECASE)
+_CLOCK_FIRST = re.compile(r"^\W*[TD]\s?[-+\u2212\u2013]\s?\d", re.IGNORECASE)
 _ROLE = re.compile(
-    r"^(?:[\w&/-]+ ){0,4}?(?:lead|manager|owner|engineer|administrator|admin|officer|director|team|dba|cto|ciso|ceo|cio|vp|"
+    r"^(?:[\w&/-]+ ){0,4}?(?:lead|manager|owner|engineer|administrator|admin|officer|director|"
+    r"team|dba|cto|ciso|ceo|cio|vp|"
     r"architect|qa|security|product|engineering|operations|ops|support|legal|compliance|stakeholders?|on-?call)"
     r"(?: (?:sign[- ]?off|approval|approved|signed off|approves|signs off))?\W*_*\W*$",
     re.IGNORECASE,
 )
-_ROLE_TAIL = re.compile(r"\W*(?:sign[- ]?off|approval|approved|signed off|approves|signs off)?[\W_]*$", re.IGNORECASE)
-_ACTION = re.compile(
-    r"check-?list|\bsteps?\b|\btasks?\b|to-?do|verif|validat|\btest|smoke|prepar|back-?up|security|database|migrat|monitor|communicat|notif"
-    r"|infrastructure|config|readiness|quality|performance|complian|procedure|process|runbook|sign-?off|\bactions?\b|requirements?|criteria"
-    r"|deploy|releas|launch|roll-?out|go-?live|\bbefore\b|\bafter\b|\bduring\b|roll-?back|\bpre-|\bpost-|build|publish|announce|clean-?up",
-    re.IGNORECASE,
+_ROLE_TAIL = re.compile(
+    r"[\s:,-]*(?:sign[- ]?off|approval|approved|signed off|approves|signs off)?[\s:_-]*$", re.IGNORECASE
 )
-_IMPERATIVE = re.compile(
-    r"^(?:run|deploy|verify|check|create|update|merge|tag|build|push|pull|publish|notify|announce|confirm|ensure|test|review|back ?up|"
-    r"enable|disable|monitor|restart|start|stop|switch|open|close|prepare|install|configure|set|apply|execute|migrate|validate|"
-    r"communicate|freeze|bump|send|schedule|clean|archive|roll|scale|warm|flush|clear|take|make|write|generate|sign|upload|"
-    r"download|release|cut|draft|post|tell|wait|remove|rotate|restore|drain|promote|smoke|turn|add|export|import|connect|log)\b",
+_TO_FILL = re.compile(r"[_.\u2026]{2,}.*$", re.DOTALL)
+_PREPARED = re.compile(
+    r"\b(?:defined|documented|clarified|prepared|agreed|reviewed|tested|ready|known|written)\W*$", re.IGNORECASE
+)
+_SIGNED = re.compile(
+    r"^\W*(?:signed|sign[- ]?off|approved by|approval)\b[^()]*\((?P<role>[^()]{2,60})\)", re.IGNORECASE
+)
+_ACTION = re.compile(
+    r"check-?list|\bsteps?\b|\btasks?\b|to-?do|verif|validat|\btest|smoke|prepar|back-?up|"
+    r"security|database|migrat|monitor|communicat|notif"
+    r"|infrastructure|config|readiness|quality|performance|complian|procedure|process|runbook|"
+    r"sign-?off|\bactions?\b|requirements?|criteria"
+    r"|deploy|releas|launch|roll-?out|go-?live|\bbefore\b|\bafter\b|\bduring\b|roll-?back|"
+    r"\bpre-|\bpost-|build|publish|announce|clean-?up",
     re.IGNORECASE,
 )
 
@@ -56,13 +63,11 @@ class Reading:
     account: Account
 
     def refuse_nothing(self) -> None:
-        """Raise `BrokenPlan` when nothing in the document can be looked at: an empty plan would look like a green one."""
+        """Raise `BrokenPlan` when nothing in the document can be looked at."""
         if not self.of(Part.GATE, Part.TRIGGER):
             line = next(line for line in range(len(self.source.lines)) if not self.source.blank(line))
             what = f"nothing to check in {len(self.source.lines)} lines: no box, no list of steps, no status table"
-            raise self.source.problem(
-                line, what, "write what is to be checked as `- [ ] ...`; --verbose tells each line"
-            )
+            raise self.source.problem(line, what, "write what to check as `- [ ] ...`; --verbose tells each line")
 
     def each(self) -> Iterator[Entry]:
         """Every entry, those under others among them, in the order of the document."""
@@ -80,20 +85,15 @@ def read_checklist(source: Source) -> Reading:
     account = Account(source)
     account.claim(0, source.front, Part.IGNORED, "front matter")
     sections = outline(document)
-    boxed = any(bullet.box is not None for block in document.inside() if block.kind == "list" for bullet in _all(block))
+    boxed = any(words.box(block.text)[0] is not None for block in document.inside() if block.kind == "paragraph")
     reader = _Reader(account, boxed=boxed)
     for section in sections:
         reader.section(section)
-    _heading_steps(sections, reader.entries, account, boxed=boxed)
+    reader.entries += heading_steps(sections, reader.entries, account)
     account.close()
     entries = sorted(reader.entries, key=lambda entry: entry.line)
     name_all(entries, sections)
     return Reading(source, tuple(sections), tuple(entries), account)
-
-
-def _all(listed: Block) -> Iterator[Bullet]:
-    for bullet in bullets(listed):
-        yield from bullet.inside()
 
 
 class _Reader:
@@ -156,10 +156,13 @@ class _Reader:
             return "an empty line of a list"
         if section.triggers:
             return ""
+        if section.sign_off and _ROLE.match(_role_words(bullet.text)):
+            role = _role_words(bullet.text)
+            return f"{role} signs already" if self.signs(role) else ""
         if section.aside:
             return f"a plain list under '{shown}', which names no steps"
         if any(one.box is not None for one in around) or self._boxes(section):
-            return "" if section.sign_off and _ROLE.match(words.plain(bullet.text)) else "a plain list beside boxes"
+            return "a plain list beside boxes"
         if numbered or section.is_step or not self.boxed:
             return ""
         return "" if _ACTION.search(section.title) else f"a plain list under '{shown}', which names no steps"
@@ -168,10 +171,10 @@ class _Reader:
         return any(entry.box is not None for entry in self.entries if entry.section is section)
 
     def top(self, bullet: Bullet, section: Section) -> Entry:
-        if section.triggers:
+        if section.triggers and not (bullet.box is not None and _PREPARED.search(words.plain(bullet.text))):
             return self.trigger(bullet, section)
-        if section.sign_off and not bullet.subs and _ROLE.match(words.plain(bullet.text)):
-            return self.entry(Part.ROLE, bullet, section, _ROLE_TAIL.sub("", words.plain(bullet.text)))
+        if section.sign_off and not bullet.subs and _ROLE.match(_role_words(bullet.text)):
+            return self.entry(Part.ROLE, bullet, section, _ROLE_TAIL.sub("", _role_words(bullet.text)))
         made = self.boxed_entry(bullet, section)
         if self.choice and made.part is Part.GATE:
             made.alternatives = self.choice
@@ -256,6 +259,8 @@ class _Reader:
         if any(box is not None and rest.strip() for box, rest in boxed) and not section.examples:
             self.boxed_lines(block, section, boxed)
             return
+        if self.signature(block, section):
+            return
         if self.latest and all(is_field(line) for line in lines):
             self.latest.details += lines
             self.account.claim(block.first, block.last, Part.FIELD)
@@ -263,6 +268,28 @@ class _Reader:
         self.choice = words.short(words.slug(block.text).replace("-", " "), 40) if chooses(block.text) else ""
         self.latest = None
         self.account.claim(block.first, block.last, Part.PROSE)
+
+    def signature(self, block: Block, section: Section) -> bool:
+        """Whether it is a line to sign, such as `Sign-off: ____ (QA Lead)`; a role that signs elsewhere signs once."""
+        found = (
+            _SIGNED.match(words.plain(re.sub(r"_{2,}", " ", block.text)))
+            if "__" in block.text or ".." in block.text
+            else None
+        )
+        if not found:
+            return False
+        role = found["role"].strip()
+        if self.signs(role):
+            self.account.claim(block.first, block.last, Part.IGNORED, f"{role} signs already")
+        else:
+            self.entries.append(Entry(Part.ROLE, block.first, block.text, role, section))
+            self.account.claim(block.first, block.first + 1, Part.ROLE)
+        self.account.claim(block.first, block.last, Part.PROSE)
+        return True
+
+    def signs(self, role: str) -> bool:
+        """Whether the role has a line to sign already."""
+        return any(entry.part is Part.ROLE and entry.title == role for entry in self.entries)
 
     def boxed_lines(self, block: Block, section: Section, boxed: list[tuple[bool | None, str]]) -> None:
         """A paragraph whose lines begin with boxes or status signs, each line for itself."""
@@ -274,6 +301,11 @@ class _Reader:
                 self.latest.details.append(rest.strip())
                 self.account.claim(line, line + 1, Part.FIELD)
         self.account.claim(block.first, block.last, Part.PROSE)
+
+
+def _role_words(text: str) -> str:
+    """The words of a line before what is to be filled in by hand."""
+    return words.plain(_TO_FILL.sub("", text)).rstrip(" :")
 
 
 def _end(bullet: Bullet) -> int:
@@ -289,31 +321,3 @@ def _tell(entry: Entry) -> None:
     severity, rest = severity_of(entry.text)
     if severity and not entry.severity:
         entry.severity, entry.title = severity, words.title(rest)
-
-
-def _heading_steps(sections: list[Section], entries: list[Entry], account: Account, *, boxed: bool) -> None:
-    """Headings that are themselves the steps: what stands under them tells how."""
-    busy = {id(one) for entry in entries for one in entry.section.line}
-    for section in sections:
-        if section.first == section.last or id(section) in busy or section.aside or section.examples:
-            continue
-        numbered = section.number[:1].isdigit() and not section.below and _IMPERATIVE.match(section.title)
-        if not (section.is_step or numbered):
-            continue
-        if any(one.is_step for one in _under(section)):
-            continue
-        box, rest = words.box(section.text)
-        made = Entry(Part.GATE, section.first, rest, words.number(words.plain(rest))[1], section, box)
-        last = section.last
-        for block in (block for one in (section, *_under(section)) for block in one.blocks):
-            made.details += [line for inner in block.inside() for line in inner.text.strip().split("\n") if line]
-            account.turn(block.first, block.last, Part.FIELD)
-            last = max(last, block.last)
-        account.turn(section.first, section.first + 1, Part.GATE)
-        entries.append(made)
-
-
-def _under(section: Section) -> Iterator[Section]:
-    for below in section.below:
-        yield below
-        yield from _under(below)

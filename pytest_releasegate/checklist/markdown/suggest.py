@@ -35,17 +35,21 @@ _RULES: tuple[tuple[str, str], ...] = (
         "test: smoke/test_flow.py",
     ),
     (
-        r"\bgit tag\b|\btag(?:ged)?\b.*\b(?:version|release|commit)|\b(?:version|release) tag|\btag (?:the |a )?(?:version|release)|pushed to .*branch",
+        r"\bgit tag\b|\btag(?:ged)?\b.*\b(?:version|release|commit)|\b(?:version|release) tag|"
+        r"\btag (?:the |a )?(?:version|release)|pushed to .*branch",
         'git: {tag: "v${release.version}", branch: main}',
     ),
     (r"release notes?|change ?log", "document: {path: CHANGELOG.md}"),
     (r"(?:documented|documentation|runbook|\breadme\b|\bdocs?\b)", "document: {path: docs/runbook.md}"),
     (
-        r"\bdatabase connect(?:ion|ivity)|\bdb connect|\bindex(?:es)? (?:created|present)|\bmigrations? (?:table|applied|ran|run)|\bsql\b|\bnull values?",
+        r"\bdatabase connect(?:ion|ivity)|\bdb connect|\bindex(?:es)? (?:created|present)|"
+        r"\bmigrations? (?:table|applied|ran|run)|\bsql\b|\bnull values?",
         'sql: {database: app, query: select count(*) from clients, expect: ">= 1"}',
     ),
     (
-        r"(?:home ?page|landing page|site|website|url|endpoint|api|app(?:lication)?|service|dns|domain)s? (?:is |are )?(?:up|live|reachable|responding|respond|accessible|loads?|resolves?|healthy)",
+        r"(?:home ?page|landing page|site|website|url|endpoint|api|app(?:lication)?|service|dns|"
+        r"domain)s? (?:is |are )?(?:up|live|reachable|responding|respond|accessible|loads?|"
+        r"resolves?|healthy)",
         "http: {url: /, status: 200}",
     ),
     (r"baseline|pre-migration (?:counts?|snapshot)|\bsnapshot\b", "snapshot: {database: app}"),
@@ -58,7 +62,8 @@ _ROLES: tuple[tuple[str, str], ...] = (
         "database_administrator",
     ),
     (
-        r"security|vulnerab|penetration|secrets?\b|credential|hipaa|gdpr|complian|access control|encrypt|audit|\bphi\b|\bpii\b|\brls\b",
+        r"security|vulnerab|penetration|secrets?\b|credential|hipaa|gdpr|complian|access control|"
+        r"encrypt|audit|\bphi\b|\bpii\b|\brls\b",
         "security_lead",
     ),
     (r"\bqa\b|\btests?\b|tested|testing|regression|flaky|accessib", "qa_lead"),
@@ -67,7 +72,8 @@ _ROLES: tuple[tuple[str, str], ...] = (
         "product_owner",
     ),
     (
-        r"monitor|alert|dashboard|on-call|logs?\b|logging|infrastructure|\bdns\b|\bcdn\b|scal(?:e|ing)|load balanc|capacity",
+        r"monitor|alert|dashboard|on-call|logs?\b|logging|infrastructure|\bdns\b|\bcdn\b|scal(?:e|"
+        r"ing)|load balanc|capacity",
         "operations_manager",
     ),
     (r"code review|peer-review|pull request|\bpr\b|build|compile|lint|dependenc", "engineering_lead"),

@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["rows_of"]
 
 _STATUS_HEAD = re.compile(
-    r"^\W*(?:status|state|done|complete[d]?|check(?:ed)?|ok|pass(?:ed)?|result|ready|verified|finished|y/n|yes/no|pass/fail|go/no-go|)\W*$",
+    r"^\W*(?:status|state|done|complete[d]?|check(?:ed)?|ok|pass(?:ed)?|result|ready|verified|"
+    r"finished|y/n|yes/no|pass/fail|go/no-go|)\W*$",
     re.IGNORECASE,
 )
 _STATUS_WORD = re.compile(
-    r"^\W*(?:done|complete[d]?|yes|y|no|n|pass(?:ed)?|ok|to ?do|pending|open|in progress|wip|not started|n/?a|fail(?:ed)?|blocked|ready|verified)\W*$",
+    r"^\W*(?:done|complete[d]?|yes|y|no|n|pass(?:ed)?|ok|to ?do|pending|open|in progress|wip|"
+    r"not started|n/?a|fail(?:ed)?|blocked|ready|verified)\W*$",
     re.IGNORECASE,
 )
 _DONE_WORD = re.compile(r"^\W*(?:done|complete[d]?|yes|y|pass(?:ed)?|ok|ready|verified)\W*$", re.IGNORECASE)
 _TITLE = re.compile(
-    r"\b(?:task|item|check|step|action|activity|requirement|gate|verification|criteri(?:on|a)|description|test|what|question|control|deliverable|"
+    r"\b(?:task|item|check|step|action|activity|requirement|gate|verification|criteri(?:on|a)|"
+    r"description|test|what|question|control|deliverable|"
     r"trigger|condition|symptom|feature|component|area|name)s?\b",
     re.IGNORECASE,
 )
@@ -37,13 +40,14 @@ _STEPS = re.compile(
 _NUMBER = re.compile(r"^\W*(?:#|no\.?|nr\.?|id|ref|step|s\.?no\.?)?\W*$", re.IGNORECASE)
 _OWNER = re.compile(r"\b(?:owner|responsible|assignee|assigned|who|role|team|dri|lead)\b", re.IGNORECASE)
 _SEVERITY = re.compile(r"\b(?:priority|severity|risk|criticality)\b", re.IGNORECASE)
-_PHASE = re.compile(r"^\W*(?:phase|stage|when|timing|timeline|time)\W*$", re.IGNORECASE)
+_PHASE = re.compile(r"^\W*(?:phase|stage|when|timing|timeline|time)\b", re.IGNORECASE)
 _ROLE = re.compile(r"\b(?:role|title|team|function|department|approver|stakeholder|position)s?\b", re.IGNORECASE)
 _SIGN = re.compile(r"sign|approv", re.IGNORECASE)
 _DATED = re.compile(r"\b(?:date|name)\b", re.IGNORECASE)
 _CONTACT = re.compile(r"phone|e-?mail|slack|contact|pager|availab|mobile|channel", re.IGNORECASE)
 _CHANGES = re.compile(r"\b(?:version|revision|author|changes?)\b", re.IGNORECASE)
 _METRIC = re.compile(r"\b(?:metric|kpi|threshold|baseline|target|indicator|slo|sla)s?\b", re.IGNORECASE)
+_OWN_NUMBER = re.compile(r"(?:[A-Za-z]{1,8}[-_.]?)?\d+(?:\.\d+)*")
 _LEVELS = {
     "must": "high",
     "should": "medium",
@@ -82,21 +86,21 @@ def rows_of(block: Block, section: Section) -> tuple[list[Entry], str]:
         return _roles(table, section), "a row without a role"
     if section.triggers:
         return _triggers(table, section), "a row without words"
+    if _CHANGES.search(joined) and _DATED.search(joined) and re.search(r"\bdate\b", joined, re.IGNORECASE):
+        return [], "a table of changes"
     if status < 0:
-        reason = _about(table, section, joined)
+        reason = _about(section, joined)
         if reason:
             return [], reason
     return _gates(table, section, status), "a row without words"
 
 
-def _about(table: _Table, section: Section, joined: str) -> str:
+def _about(section: Section, joined: str) -> str:
     """What a table without a status column is about; empty when it lists steps."""
-    if _CONTACT.search(joined) or "contact" in section.title.lower():
-        return "a table of contacts"
-    if _CHANGES.search(joined) and _DATED.search(joined):
-        return "a table of changes"
     if _METRIC.search(joined) or "metric" in section.title.lower():
         return "a table of metrics"
+    if _CONTACT.search(joined) or "contact" in section.title.lower():
+        return "a table of contacts"
     if section.aside or not _STEPS.search(joined):
         return "a table without a status column"
     return ""
@@ -161,7 +165,7 @@ def _fill(made: Entry, table: _Table, row: list[str], status: int, title: int) -
         cell = words.title(row[at]) if at < len(row) else ""
         if at in (status, title) or not cell:
             continue
-        if _NUMBER.match(head) and re.fullmatch(r"\d+(?:\.\d+)*", cell):
+        if _NUMBER.match(head) and _OWN_NUMBER.fullmatch(cell):
             made.number = cell
         elif _OWNER.search(head):
             made.owner = cell

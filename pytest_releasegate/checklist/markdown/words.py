@@ -23,7 +23,7 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]+")
 _ORNAMENT = re.compile(r"^(?:[^\w\s`(\[<>'\"$#@&+~/.%=*-]\ufe0f?[\u200d\ufe0f]*\s*)+")
 _NUMBER = re.compile(
     r"^(?:(?:step|section|part|phase|stage|task|item|gate|check)\s+)?"
-    r"(?P<number>\d{1,3}(?:\.\d{1,3})*|[A-Z](?=[.):]))(?P<end>[.):]+|\s+[-–—:]|(?=\s))[\s:–—-]*(?=\S)",
+    r"(?P<number>\d{1,3}(?:\.\d{1,3})*|[A-Z](?=[.):]))(?P<end>[.):]+|\s+[-\u2013\u2014:]|(?=\s))[\s:\u2013\u2014-]*(?=\S)",
     re.IGNORECASE,
 )
 _LABELLED = re.compile(r"^(?:step|section|part|phase|stage|task)\s+\d", re.IGNORECASE)

@@ -1,0 +1,68 @@
+"""Headings that are themselves the steps, such as `### Step 3: Run migrations`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.checklist.markdown import words
+from pytest_releasegate.checklist.markdown.entries import Account, Entry, Part
+from pytest_releasegate.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_releasegate.checklist.markdown.outline import Section
+
+__all__ = ["heading_steps"]
+
+_IMPERATIVE = re.compile(
+    r"^(?:run|deploy|verify|check|create|update|merge|tag|build|push|pull|publish|notify|"
+    r"announce|confirm|ensure|test|review|back ?up|"
+    r"enable|disable|monitor|restart|start|stop|switch|open|close|prepare|install|configure|"
+    r"set|apply|execute|migrate|validate|"
+    r"communicate|freeze|bump|send|schedule|clean|archive|roll|scale|warm|flush|clear|take|"
+    r"make|write|generate|sign|upload|"
+    r"download|release|cut|draft|post|tell|wait|remove|rotate|restore|drain|promote|smoke|"
+    r"turn|add|export|import|connect|log|revert|undo|redeploy|purge|invalidate|seed|smoke)\b",
+    re.IGNORECASE,
+)
+
+
+def heading_steps(sections: list[Section], entries: list[Entry], account: Account) -> list[Entry]:
+    """Headings that are themselves the steps: what stands under them tells how."""
+    found = []
+    busy = {id(one) for entry in entries for one in entry.section.line}
+    for section in sections:
+        if section.first == section.last or id(section) in busy or section.aside or section.examples:
+            continue
+        numbered = section.number[:1].isdigit() and not section.below and _IMPERATIVE.match(section.title)
+        shown = section.level < 7 and not section.below and _has_code(section) and _is_deed(section)
+        if not (section.is_step or numbered or shown):
+            continue
+        if any(one.is_step for one in _under(section)):
+            continue
+        box, rest = words.box(section.text)
+        made = Entry(Part.GATE, section.first, rest, words.number(words.plain(rest))[1], section, box)
+        last = section.last
+        for block in (block for one in (section, *_under(section)) for block in one.blocks):
+            made.details += [line for inner in block.inside() for line in inner.text.strip().split("\n") if line]
+            account.turn(block.first, block.last, Part.FIELD)
+            last = max(last, block.last)
+        account.turn(section.first, section.first + 1, Part.GATE)
+        found.append(made)
+    return found
+
+
+def _is_deed(section: Section) -> bool:
+    return bool(_IMPERATIVE.match(section.title)) or section.phase is Phase.ROLLBACK
+
+
+def _has_code(section: Section) -> bool:
+    return any(block.kind == "code" for block in section.blocks)
+
+
+def _under(section: Section) -> Iterator[Section]:
+    for below in section.below:
+        yield below
+        yield from _under(below)

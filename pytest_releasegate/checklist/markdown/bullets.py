@@ -61,6 +61,8 @@ class Bullet:
     details: list[str] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
     """The lines of its details."""
+    end: int = 0
+    """The last line of its own words."""
 
     def inside(self) -> Iterator[Bullet]:
         """The bullet and all under it."""
@@ -132,7 +134,7 @@ def _bullet(item: Block) -> Bullet:
         item.number,
     )
     if paragraph:
-        bullet.line, bullet.last = paragraph.first, paragraph.first + 1
+        bullet.line, bullet.last, bullet.end = paragraph.first, paragraph.first + 1, paragraph.first + own - 1
         bullet.details += [line.strip() for line in lines[own:]]
         bullet.spans.append((paragraph.first + 1, paragraph.last))
     for block in rest:

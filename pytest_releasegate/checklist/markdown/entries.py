@@ -60,8 +60,13 @@ class Entry:
     owner: str = ""
     alternatives: str = ""
     id: str = ""
+    end: int = 0
+    """The last line of its own words, counted from 0; `line` where this is smaller."""
     column: int = -1
     """Of a row of a table: the column of its box or status sign, counted from 0."""
+    columns: dict[str, int] = field(default_factory=dict)
+    """Of a row of a table to sign: the columns of `name`, `signature`, `date` and `time`."""
+    in_table: bool = False
 
     def inside(self) -> Iterator[Entry]:
         """The entry and all under it, in the order of the document."""

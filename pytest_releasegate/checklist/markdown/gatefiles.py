@@ -72,7 +72,10 @@ def gate_files(reading: Reading) -> dict[str, str]:
 def stakeholders(reading: Reading) -> str:
     """The roles of the sign-off as `stakeholders.yaml` holds them, with nobody in them yet; empty without roles."""
     roles = {_role(entry): entry.title for entry in reading.of(Part.ROLE)}
-    lines = [f"  {role}: {{title: {_text(title)}, people: []}}" for role, title in roles.items()]
+    lines = [
+        f"  {_text(role)}: {{title: {json.dumps(title, ensure_ascii=False)}, people: []}}"
+        for role, title in roles.items()
+    ]
     return "\n".join(["roles:", *lines]) + "\n" if lines else ""
 
 
@@ -122,7 +125,7 @@ def _file(reading: Reading, section: Section, phase: Phase, items: list[_Item]) 
         yield "# guess: no heading says the phase; predeploy was assumed."
     yield f"phase: {phase}"
     yield f"title: {_text(section.title or reading.source.name)}"
-    yield f"owner: {max(owners, key=owners.count)}"
+    yield f"owner: {_text(max(owners, key=owners.count))}"
     yield "items:"
     for item in items:
         yield f"  - item: {_text(item.id)}"
@@ -130,7 +133,7 @@ def _file(reading: Reading, section: Section, phase: Phase, items: list[_Item]) 
         if item.step:
             yield f"    step: {item.step}"
         if item.when:
-            yield f"    when: {item.when}"
+            yield f"    when: {_text(item.when)}"
         yield "    gates:"
         for gate in item.gates:
             yield from _gate(gate)
@@ -147,12 +150,12 @@ def _gate(gate: Entry) -> Iterator[str]:
     severity = gate.severity or ("low" if re.search(r"\(optional\)|^optional\b", gate.title, re.IGNORECASE) else "")
     pairs = (
         ("severity", severity),
-        ("when", when),
-        ("alternatives", gate.alternatives),
+        ("when", _text(when) if when else ""),
+        ("alternatives", _text(gate.alternatives) if gate.alternatives else ""),
         ("trigger", "true" if gate.part is Part.TRIGGER else ""),
     )
     yield from (f"        {key}: {value}" for key, value in pairs if value)
-    yield f"        attest: {{role: {_role(gate)}}}"
+    yield f"        attest: {{role: {_text(_role(gate))}}}"
 
 
 def _role(entry: Entry) -> str:
@@ -174,7 +177,7 @@ def _sign_off(reading: Reading, roles: list[Entry]) -> str:
     ]
     for entry in roles:
         lines += [f"      - id: {_text(entry.id)}", f"        title: {_text(entry.title)}"]
-        lines += [f"        sign_off: {{role: {_role(entry)}}}"]
+        lines += [f"        sign_off: {{role: {_text(_role(entry))}}}"]
     return "\n".join(lines) + "\n"
 
 

@@ -108,7 +108,7 @@ class _Reader:
 
     def section(self, section: Section) -> None:
         self.latest = None
-        self.choice = words.short(words.slug(section.text).replace("-", " "), 40) if chooses(section.text) else ""
+        self.choice = words.marker(section.text) if chooses(section.text) else ""
         self.account.claim(section.first, section.last, Part.HEADING)
         for block in section.blocks:
             self.block(block, section)
@@ -200,7 +200,7 @@ class _Reader:
 
     def hang(self, made: Entry, bullet: Bullet) -> None:
         """What stands under a bullet, flat unless it has boxes of its own that hold others."""
-        name = words.short(words.slug(made.title).replace("-", " "), 40) if chooses(bullet.text) else ""
+        name = words.marker(made.title) if chooses(bullet.text) else ""
         begin = len(made.entries)
         for sub in bullet.subs:
             self.sub(made, sub)
@@ -223,7 +223,7 @@ class _Reader:
             for one in sub.subs:
                 self.sub(made, one)
             if group and chooses(sub.text):
-                name = words.short(words.slug(holder.title).replace("-", " "), 40)
+                name = words.marker(holder.title)
                 for entry in made.entries[begin:]:
                     entry.alternatives = name if entry.part is Part.GATE else ""
 
@@ -236,7 +236,7 @@ class _Reader:
         made = Entry(
             part, bullet.line, bullet.text, title or (rest if number else words.title(bullet.text)), section, bullet.box
         )
-        made.number = number or bullet.number
+        made.number, made.end = number or bullet.number, bullet.end
         made.details = list(bullet.details)
         if part in (Part.GATE, Part.ITEM):
             _tell(made)
@@ -265,7 +265,7 @@ class _Reader:
             self.latest.details += lines
             self.account.claim(block.first, block.last, Part.FIELD)
             return
-        self.choice = words.short(words.slug(block.text).replace("-", " "), 40) if chooses(block.text) else ""
+        self.choice = words.marker(block.text) if chooses(block.text) else ""
         self.latest = None
         self.account.claim(block.first, block.last, Part.PROSE)
 

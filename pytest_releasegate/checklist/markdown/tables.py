@@ -48,6 +48,12 @@ _CONTACT = re.compile(r"phone|e-?mail|slack|contact|pager|availab|mobile|channel
 _CHANGES = re.compile(r"\b(?:version|revision|author|changes?)\b", re.IGNORECASE)
 _METRIC = re.compile(r"\b(?:metric|kpi|threshold|baseline|target|indicator|slo|sla)s?\b", re.IGNORECASE)
 _OWN_NUMBER = re.compile(r"(?:[A-Za-z]{1,8}[-_.]?)?\d+(?:\.\d+)*")
+_TO_SIGN = {
+    "name": re.compile(r"\b(?:name|person|signed by)\b", re.IGNORECASE),
+    "signature": re.compile(r"sign(?!ed by)|approv", re.IGNORECASE),
+    "date": re.compile(r"\bdate\b", re.IGNORECASE),
+    "time": re.compile(r"\btime\b", re.IGNORECASE),
+}
 _LEVELS = {
     "must": "high",
     "should": "medium",
@@ -142,7 +148,7 @@ def _gates(table: _Table, section: Section, status: int) -> list[Entry]:
         cell = row[title].strip() if title < len(row) else ""
         box, rest = words.box(cell)
         if words.plain(rest):
-            made = Entry(Part.GATE, line, rest, words.title(rest), section, box if box is not None else None)
+            made = Entry(Part.GATE, line, rest, words.title(rest), section, box, in_table=True)
             made.column = status if status >= 0 else title if box is not None else -1
             _fill(made, table, row, status, title)
             found.append(made)
@@ -183,7 +189,7 @@ def _triggers(table: _Table, section: Section) -> list[Entry]:
     for line, row in table.rows:
         severity, rest = severity_of(row[title].strip() if title < len(row) else "")
         if words.plain(rest):
-            made = Entry(Part.TRIGGER, line, rest, words.title(words.box(rest)[1]), section)
+            made = Entry(Part.TRIGGER, line, rest, words.title(words.box(rest)[1]), section, in_table=True)
             _fill(made, table, row, -1, title)
             made.severity = severity or made.severity
             made.phase = trigger_prefix(section.path)[1]
@@ -193,8 +199,9 @@ def _triggers(table: _Table, section: Section) -> list[Entry]:
 
 def _roles(table: _Table, section: Section) -> list[Entry]:
     column = max(table.column(_ROLE), 0)
+    columns = {name: at for name, head in _TO_SIGN.items() if (at := table.column(head, column)) >= 0}
     return [
-        Entry(Part.ROLE, line, row[column].strip(), words.plain(row[column]), section)
+        Entry(Part.ROLE, line, row[column].strip(), words.plain(row[column]), section, columns=columns, in_table=True)
         for line, row in table.rows
         if words.plain(row[column])
     ]

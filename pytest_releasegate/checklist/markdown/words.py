@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 
-__all__ = ["TICKED", "UNTICKED", "box", "fact", "number", "plain", "short", "slug", "title"]
+__all__ = ["TICKED", "UNTICKED", "box", "fact", "marker", "number", "plain", "slug", "title"]
 
 UNTICKED = "☐⬜🔲◻◽▢□🗆❌✗✘⏳🚧⚪"
 TICKED = "✅☑✔✓🗹☒🟢🟩"
@@ -88,13 +88,19 @@ def fact(text: str) -> str:
     words = re.sub(r"[^a-z0-9]+", " ", _folded(text)).strip()
     while (less := re.sub(rf"^(?:{_LEADING})\s+(?=\S)|(?<=\S)\s+(?:{_ENDINGS})$", "", words)) != words:
         words = less
-    name = short(words, 40)
+    name = _short(words, 40)
     if not name or name in ("and", "or", "not"):
         return "f_" + hashlib.sha256(text.encode()).hexdigest()[:8]
     return name if name[0].isalpha() else f"is_{name}"[:40]
 
 
-def short(words: str, longest: int) -> str:
+def marker(text: str) -> str:
+    """A name of lower-case letters, digits and underscores made from words."""
+    name = _short(slug(text).replace("-", " "), 34)
+    return name if name[0].isalpha() else f"one_{name}"
+
+
+def _short(words: str, longest: int) -> str:
     """As many of the words as fit, joined by underscores."""
     name = ""
     for word in words.split():

@@ -37,6 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(asked: argparse.Namespace) -> ExitCode:
     """Print the problems, or what the plan holds."""
+    asked.release = asked.release or "unreleased"  # what is declared is the same for every release
     here = place(asked)
     plan = here.plan()
     kinds = Counter(planned.gate.kind for planned in plan.gates)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.checklist.markdown.blocks import Block
 
-__all__ = ["Bullet", "bullets", "chooses", "is_field", "only_links", "severity_of"]
+__all__ = ["Bullet", "bullets", "chooses", "is_field", "only_links", "owner_of", "severity_of"]
 
 _FIELD = re.compile(
     r"^(?:note|nb|tip|hint|warning|caution|important|info|e\.?g\.?|i\.?e\.?|example|command|"
@@ -29,6 +29,8 @@ _FIELD = re.compile(
 _ASIDE = re.compile(r"^\W*(?:⚠|💡|\u2139|📝|👉|🔗|note that\b|e\.g\.|i\.e\.)", re.IGNORECASE)
 _ONLY_CODE = re.compile(r"^`+[^`]+`+[.:;]?$")
 _ONLY_LINK = re.compile(r"^(?:\[[^\]]*\]\([^)\s]*[^)]*\)|<?https?://\S+>?)\W*$")
+_STRUCK = re.compile(r"~~[^~]+~~\W*$")
+_OWNER = re.compile(r"^(?:owner|assignee|assigned to|responsible)\s*:\s*(?P<who>[^@,;]{2,40})$", re.IGNORECASE)
 _CHOOSE = re.compile(
     r"\b(?:choose|pick|select|do)\s+(?:any\s+)?(?:one|either)\b|\b(?:one|either|"
     r"any)\s+of\s+(?:the\s+following|these|them|below)|\bone\s+of\s*:",
@@ -76,8 +78,15 @@ class Bullet:
         return any(bullet.box is not None for sub in self.subs for bullet in sub.inside())
 
     @property
+    def is_struck(self) -> bool:
+        """Whether its words are struck out."""
+        return bool(_STRUCK.match(self.text.strip()))
+
+    @property
     def is_detail(self) -> bool:
         """Whether it tells about the line above it rather than being one to look at."""
+        if self.is_struck:
+            return True
         return self.box is None and not self.boxes_below and (not self.text.strip() or is_field(self.text))
 
 
@@ -96,6 +105,12 @@ def is_field(text: str) -> bool:
     return bool(
         _FIELD.match(words.plain(bare)) or _ASIDE.match(bare) or _ONLY_CODE.match(bare) or _ONLY_LINK.match(bare)
     )
+
+
+def owner_of(details: list[str]) -> str:
+    """Who answers for a line, where a detail says `Owner: ...` and names a role; empty otherwise."""
+    found = next((match for line in details if (match := _OWNER.match(words.plain(line)))), None)
+    return found["who"].strip() if found else ""
 
 
 def only_links(found: list[Bullet]) -> bool:

@@ -21,17 +21,16 @@ _PREFIXES = {Phase.ROLLBACK: "RB", Phase.BACKFILL: "BF", Phase.COMPLIANCE: "C"}
 _LONGEST = 80
 
 
-def name_all(entries: Sequence[Entry], sections: Sequence[Section]) -> None:
+def name_all(entries: Sequence[Entry]) -> None:
     """Give every entry its id; no two gates, and no two items, have the same."""
-    _Names(sections).name(entries)
+    _Names().name(entries)
 
 
 class _Names:
-    def __init__(self, sections: Sequence[Section]) -> None:
-        self.keys: set[str] = set()
-        self.taken: dict[bool, set[str]] = {True: set(), False: set()}
+    def __init__(self) -> None:
+        self.keys: dict[str, int] = {}
+        self.taken: dict[bool, dict[str, int]] = {True: {}, False: {}}
         self.counted: dict[str, int] = {}
-        self.sections = sections
 
     def name(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -69,10 +68,15 @@ class _Names:
         """The id, with a suffix when another entry has it already."""
         taken = self.taken[entry.part is Part.ITEM]
         wanted = wanted if len(wanted) <= _LONGEST - 6 else wanted[: _LONGEST - 15] + words.slug(wanted + "\0")[-9:]
-        name, again = wanted, 2
+        return self.unused(wanted, taken)
+
+    def unused(self, wanted: str, taken: dict[str, int]) -> str:
+        """The name with the lowest number that nothing else has behind it; none for the first."""
+        name = wanted
         while name in taken:
-            name, again = f"{wanted}-{again}", again + 1
-        taken.add(name)
+            taken[wanted] += 1
+            name = f"{wanted}-{taken[wanted]}"
+        taken[name] = 1
         return name
 
     def key(self, section: Section) -> None:
@@ -87,10 +91,9 @@ class _Names:
         else:
             wanted = words.slug(section.title, 20) if section.title else "top"
         above = section.parent.title if section.parent else ""
-        choices = [wanted, *([f"{words.slug(above, 16)}.{wanted}"] if above else [])]
-        choices += [f"{wanted}-{again}" for again in range(2, len(self.sections) + 3)]
-        section.key = next(choice for choice in choices if choice not in self.keys)
-        self.keys.add(section.key)
+        if wanted in self.keys and above:
+            wanted = f"{words.slug(above, 16)}.{wanted}"
+        section.key = self.unused(wanted, self.keys)
 
 
 def _joined(numbers: list[str]) -> str:

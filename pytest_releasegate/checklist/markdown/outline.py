@@ -107,7 +107,7 @@ def outline(document: Block) -> list[Section]:
 
 def _headings(document: Block) -> Iterator[tuple[Block, tuple[int, str] | None]]:
     """Every block of the document, with level and text where it is a heading, or a bold line that serves as one."""
-    for block, after in zip(document.children, [*document.children[1:], None], strict=True):
+    for block, after in zip(document.children, [*document.children[1:], None], strict=False):
         lead = _LEAD.match(block.text) if block.kind == "paragraph" else None
         if block.kind == "heading":
             yield block, (block.level, block.text)

@@ -61,9 +61,6 @@ _WORDS: tuple[tuple[Phase, str], ...] = (
     ),
 )
 _PHASES = tuple((phase, re.compile(words, re.IGNORECASE)) for phase, words in _WORDS)
-_DOCUMENT = re.compile(
-    r"check-?list|guide|runbook|process|procedure|playbook|template|\bplan\b|\bissue\b|how to", re.IGNORECASE
-)
 _CERTAIN = re.compile(r"\bphase|\bstage|\bday\b|\bwindow|\bT[- ]?0\b", re.IGNORECASE)
 
 _BEFORE = re.compile(
@@ -163,10 +160,10 @@ def _named(text: str, *, first: bool) -> Timing | None:
     if minutes is not None:
         return Timing(_by_clock(minutes), certain=True, clock=True)
     phase = next((phase for phase, words in _PHASES if words.search(text)), None)
-    if phase is None or (first and phase in (Phase.DEPLOY, Phase.PREDEPLOY) and _DOCUMENT.search(text)):
-        return Timing(phase) if phase is Phase.PREDEPLOY else None
-    weak = phase is Phase.DEPLOY and (first or not _CERTAIN.search(text))
-    return Timing(phase, certain=not weak)
+    if phase is None or (first and phase is Phase.DEPLOY):
+        return None
+    weak = phase is Phase.DEPLOY and not _CERTAIN.search(text)
+    return Timing(phase, certain=not weak and not first)
 
 
 def _by_clock(minutes: int) -> Phase:

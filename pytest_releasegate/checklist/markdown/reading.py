@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.markdown import words
 from pytest_releasegate.checklist.markdown.blocks import parse
-from pytest_releasegate.checklist.markdown.bullets import Bullet, bullets, chooses, is_field, only_links, severity_of
+from pytest_releasegate.checklist.markdown.bullets import (
+    Bullet,
+    bullets,
+    chooses,
+    is_field,
+    only_links,
+    owner_of,
+    severity_of,
+)
 from pytest_releasegate.checklist.markdown.entries import Account, Entry, Part
 from pytest_releasegate.checklist.markdown.ids import name_all
 from pytest_releasegate.checklist.markdown.outline import Section, outline
@@ -92,7 +100,7 @@ def read_checklist(source: Source) -> Reading:
     reader.entries += heading_steps(sections, reader.entries, account)
     account.close()
     entries = sorted(reader.entries, key=lambda entry: entry.line)
-    name_all(entries, sections)
+    name_all(entries)
     return Reading(source, tuple(sections), tuple(entries), account)
 
 
@@ -105,6 +113,8 @@ class _Reader:
         self.entries: list[Entry] = []
         self.latest: Entry | None = None
         self.choice = ""
+        self.boxes: set[int] = set()
+        """The sections that have boxes of their own."""
 
     def section(self, section: Section) -> None:
         self.latest = None
@@ -145,11 +155,16 @@ class _Reader:
 
     def refused(self, bullet: Bullet, around: list[Bullet], section: Section, *, numbered: bool) -> str:
         """Why a line at the top of a list is none to check; empty when it is one."""
-        shown = section.title or "no heading"
         if section.examples:
-            return f"under '{shown}'"
+            return f"under '{section.title}'"
+        if bullet.is_struck:
+            return "struck out"
         if bullet.box is not None or bullet.boxes_below:
             return "" if bullet.text.strip() or bullet.boxes_below else "an empty box"
+        return self.refused_plain(bullet, around, section, numbered=numbered)
+
+    def refused_plain(self, bullet: Bullet, around: list[Bullet], section: Section, *, numbered: bool) -> str:
+        """Why a line without boxes in or under it is none to check; empty when it is one."""
         if only_links(around):
             return "a list of links"
         if not words.plain(bullet.text):
@@ -159,16 +174,17 @@ class _Reader:
         if section.sign_off and _ROLE.match(_role_words(bullet.text)):
             role = _role_words(bullet.text)
             return f"{role} signs already" if self.signs(role) else ""
+        aside = f"a plain list under '{section.title or 'no heading'}', which names no steps"
         if section.aside:
-            return f"a plain list under '{shown}', which names no steps"
+            return aside
         if any(one.box is not None for one in around) or self._boxes(section):
             return "a plain list beside boxes"
         if numbered or section.is_step or not self.boxed:
             return ""
-        return "" if _ACTION.search(section.title) else f"a plain list under '{shown}', which names no steps"
+        return "" if _ACTION.search(section.title) else aside
 
     def _boxes(self, section: Section) -> bool:
-        return any(entry.box is not None for entry in self.entries if entry.section is section)
+        return id(section) in self.boxes
 
     def top(self, bullet: Bullet, section: Section) -> Entry:
         if section.triggers and not (bullet.box is not None and _PREPARED.search(words.plain(bullet.text))):
@@ -193,6 +209,7 @@ class _Reader:
         """An item with what hangs on it, or a gate where nothing does."""
         made = self.entry(Part.GATE, bullet, section)
         self.hang(made, bullet)
+        made.owner = made.owner or owner_of(made.details)
         if any(entry.part is not Part.FIELD for entry in made.entries):
             made.part = Part.ITEM
             self.account.turn_item(bullet.line)
@@ -233,6 +250,7 @@ class _Reader:
             self.account.claim(first, last, Part.FIELD)
         number, rest = words.number(words.title(bullet.text))
         number = number if "." in number else ""
+        self.boxes |= {id(section)} if bullet.box is not None else set()
         made = Entry(
             part, bullet.line, bullet.text, title or (rest if number else words.title(bullet.text)), section, bullet.box
         )
@@ -318,6 +336,7 @@ def _tell(entry: Entry) -> None:
     if _CLOCK_FIRST.match(words.plain(entry.text)):
         timing = phase_of([words.plain(entry.text)])
         entry.phase = timing.phase if timing else None
+    entry.owner = entry.owner or owner_of(entry.details)
     severity, rest = severity_of(entry.text)
     if severity and not entry.severity:
         entry.severity, entry.title = severity, words.title(rest)

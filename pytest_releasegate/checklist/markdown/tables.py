@@ -173,7 +173,7 @@ def _fill(made: Entry, table: _Table, row: list[str], status: int, title: int) -
             continue
         if _NUMBER.match(head) and _OWN_NUMBER.fullmatch(cell):
             made.number = cell
-        elif _OWNER.search(head):
+        elif _OWNER.search(head) and "@" not in cell:
             made.owner = cell
         elif _SEVERITY.search(head):
             made.severity = severity_of(f"{cell}: x")[0] or _LEVELS.get(cell.lower(), "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 __all__ = ["TICKED", "UNTICKED", "box", "fact", "marker", "number", "plain", "slug", "title"]
 
@@ -40,6 +41,7 @@ def box(text: str) -> tuple[bool | None, str]:
     return (found["sign"] in TICKED, text[found.end() :]) if found else (None, text)
 
 
+@lru_cache(4096)
 def title(text: str) -> str:
     """A line as a reader sees it, in one line: without emphasis, links and comments; code keeps its marks."""
     parts = _CODE.split(_COMMENT.sub(" ", text[:_LONGEST_LINE]))
@@ -73,10 +75,7 @@ def slug(text: str, longest: int = 26) -> str:
     return name or "x" + hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-_ENDINGS = (
-    "completed|complete|scheduled|verified|validated|confirmed|checked|tested|deployed|enabled|disabled|executed|valid|"
-    "ready|updated|reviewed|created|sent|done|prepared|documented|surveyed|rolled back|working|taken|run"
-)
+_ENDINGS = r"complete|valid|ready|sent|done|rolled back|working|taken|run|\w+ed"
 _LEADING = (
     "the|this|a|an|we|you|are|is|was|were|there|has|have|contains?|includes?|using|used|release|any|it|requires?|"
     "needs?|involves?|affects?|only|for"

@@ -31,7 +31,9 @@ __all__ = [
     "Selector",
     "closed",
     "deferred",
+    "is_placeholder",
     "objection",
+    "placeholder",
     "rules_from_document",
     "rules_to_document",
 ]
@@ -161,6 +163,16 @@ class Rules:
         import rfc8785
 
         return hashlib.sha256(rfc8785.dumps(rules_to_document(self))).hexdigest()
+
+
+def placeholder(role: str) -> str:
+    """Who stands for a role's holder until somebody is named: an address that is nobody's (RFC 2606)."""
+    return f"{role.replace('_', '-')}@example.com"
+
+
+def is_placeholder(person: str) -> bool:
+    """Whether the address is nobody's."""
+    return person.endswith("@example.com")
 
 
 def objection(

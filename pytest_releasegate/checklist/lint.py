@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from pytest_releasegate.checklist.conditions import parse
 from pytest_releasegate.checks import kinds
 from pytest_releasegate.errors import Problem
-from pytest_releasegate.model import Place
+from pytest_releasegate.model import ASKS_PEOPLE, Place
+from pytest_releasegate.policy import is_placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from pytest_releasegate.model import Gate, Plan
+    from pytest_releasegate.policy import Rules
 
 __all__ = ["hints"]
 
@@ -27,6 +29,7 @@ def hints(plan: Plan, root: Path) -> list[Problem]:
     """Gates without an owner, words where a check exists, conditions that never vary, tests that assert nothing."""
     gates = [planned.gate for planned in plan.gates]
     found = [*_ownerless(gates), *_replaceable(gates), *_constant(gates), *_silent(gates, root)]
+    found += _unnamed(plan.rules, gates)
     return sorted(found, key=lambda problem: (problem.place.file, problem.place.line) if problem.place else ("", 0))
 
 
@@ -39,6 +42,15 @@ def _ownerless(gates: list[Gate]) -> Iterator[Problem]:
         alone = len(some) == 1
         what = f"{some[0].id} has no owner" if alone else f"{len(some)} gates have no owner"
         yield Problem(some[0].place if alone else Place(file), what, "owner: in the file, its item or the gate")
+
+
+def _unnamed(rules: Rules | None, gates: list[Gate]) -> Iterator[Problem]:
+    """Roles that gates ask and that only a placeholder holds."""
+    asked = {str(gate.parameters["role"]): gate for gate in gates if gate.kind in ASKS_PEOPLE}
+    for name, role in rules.roles.items() if rules else ():
+        if name in asked and role.people and all(map(is_placeholder, role.people)):
+            what = f"{name} is held by a placeholder, {role.people[0]}"
+            yield Problem(Place("gates/stakeholders.yaml"), what, "name people by the addresses that git knows them by")
 
 
 def _replaceable(gates: list[Gate]) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.editors import with_modeline
 from pytest_releasegate.checklist.environments import FILE as ENVIRONMENTS
+from pytest_releasegate.policy import placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ _DOCUMENT = re.compile(r"^ +document: \{path: \"?(?P<path>[^,}\"]+)\"?.*\}$")
 _OWNER = re.compile(r"^ *owner: (?P<owner>\w+)$")
 _ROLES = {"database": "database_administrator"}
 _ACCOUNT = "RELEASEGATE_DEMO_"
-_PEOPLE = re.compile(r"people: \[[^\]]*\]")
+_ROLE = re.compile(r"^(  (\w+): .*?)people: \[[^\]]*\]", re.MULTILINE)
 
 
 class Target:
@@ -97,7 +98,7 @@ def _environment(prefix: str, name: str, url: str, database: str) -> str:
 
 def _fitting(path: Path, text: str, root: Path) -> str:
     if path.name == _STAKEHOLDERS:
-        return _PEOPLE.sub("people: []", text.partition("people:\n")[0])
+        return _ROLE.sub(lambda found: f"{found[1]}people: [{placeholder(found[2])}]", text.partition("people:\n")[0])
     return with_modeline("\n".join(_with_words(text, root)) + "\n") if path.suffix == ".yaml" else text
 
 

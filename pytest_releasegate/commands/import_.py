@@ -50,7 +50,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
         *_beside(
             folder / gatefiles.STAKEHOLDERS,
             gatefiles.stakeholders(reading),
-            "the roles of the sign-off, with nobody in them",
+            "the roles of the sign-off, held by placeholders",
         )
     )
     say(*_beside(folder / ENVIRONMENTS, gatefiles.ENVIRONMENT, "an environment without address, to be filled in"))

@@ -174,4 +174,4 @@ def _next(asked: argparse.Namespace, target: Target, root: Path, configured: boo
     yield "  pytest -m predeploy             # the first look: a HOLD that says what is open"
     if not asked.source:
         yield "The tables, pages and flows in these gates are those of the demo's health record: put in your own."
-        yield "Nobody holds a role yet: gates/stakeholders.yaml."
+        yield "Placeholders hold the roles: put your people into gates/stakeholders.yaml."

@@ -12,6 +12,7 @@ from pytest_releasegate.checklist.markdown.conditions import condition
 from pytest_releasegate.checklist.markdown.entries import Entry, Part
 from pytest_releasegate.checklist.markdown.phases import step_of
 from pytest_releasegate.checklist.markdown.suggest import role_name, role_of, suggestion
+from pytest_releasegate.policy import placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,10 +71,10 @@ def gate_files(reading: Reading) -> dict[str, str]:
 
 
 def stakeholders(reading: Reading) -> str:
-    """The roles of the sign-off as `stakeholders.yaml` holds them, with nobody in them yet; empty without roles."""
+    """The roles of the sign-off as `stakeholders.yaml` holds them, held by placeholders; empty without roles."""
     roles = {_role(entry): entry.title for entry in reading.of(Part.ROLE)}
     lines = [
-        f"  {_text(role)}: {{title: {json.dumps(title, ensure_ascii=False)}, people: []}}"
+        f"  {_text(role)}: {{title: {json.dumps(title, ensure_ascii=False)}, people: [{placeholder(role)}]}}"
         for role, title in roles.items()
     ]
     return "\n".join(["roles:", *lines]) + "\n" if lines else ""

@@ -10,29 +10,45 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import yaml
+
+from pytest_releasegate.checklist.loader import load
+from pytest_releasegate.model import Phase
 from pytest_releasegate.verdict import EXIT_CODES
 from releasegate_demo import control
+from releasegate_demo.people import SIGNERS, allowed_signers, make_keys
 from releasegate_demo.product import NEW, OLD, make_product
+from releasegate_demo.words import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["BEFORE_DEPLOYMENT", "play"]
+__all__ = ["BEFORE_DEPLOYMENT", "WITHHELD", "play"]
 
 BEFORE_DEPLOYMENT = frozenset({"log"})
 """The breaks that are there before the release goes out; the others come with it."""
 
-FACTS = ("maintenance=false", "billing_changes=true", "edge_functions=false", "backfill=false", "survey=false")
-BEFORE = (
-    ("1.3.4", "marta.release@ehr.example", "called all five, 10 minutes before the window"),
-    ("6.3.2", "sam.security@ehr.example", "volume settings of all database hosts"),
-    ("6.3.4", "sam.security@ehr.example", "quarterly review of roles and members"),
-    ("C1.2.1", "sam.security@ehr.example", "volume settings of all database hosts"),
+WITHHELD = {
+    "word": "nobody says that the contact numbers were called (1.3.4)",
+    "signature": "the security lead does not sign",
+}
+"""What people leave out in a play; nothing of the target is broken."""
+
+FACTS = (
+    "maintenance=false",
+    "billing_changes=true",
+    "edge_functions=false",
+    "backfill=false",
+    "survey=false",
+    "payments=true",
+    "replication=false",
 )
-AFTER = (("11.3.1", "omar.operations@ehr.example", "support inbox and phone line, nothing out of the ordinary"),)
+EVIDENCE = ("1.3.4", "6.3.2", "6.3.4", "C1.2.1", "11.3.1")
+"""The gates to whose words there is a file in `evidence/`."""
 _WORDS = {code.value: decision.value for decision, code in EXIT_CODES.items()}
 _VISIT_SECONDS = 30.0
 _VISITS_A_SECOND = 15.0
@@ -45,6 +61,7 @@ class Stage:
 
     folder: Path
     variables: dict[str, str]
+    keys: dict[str, Path]
     number: int = 0
 
     def say(self, text: str) -> None:
@@ -74,10 +91,12 @@ def play(state: Path, broken: str = "", keep: bool = False) -> int:
     folder = state / "product"
     control.down(state / "running")
     shutil.rmtree(folder, ignore_errors=True)
-    commits = make_product(folder)
+    shutil.rmtree(state / "keys", ignore_errors=True)
+    keys = make_keys(state / "keys")
+    commits = make_product(folder, allowed_signers(keys))
     try:
         info = control.up(state / "running", OLD, commits[OLD])
-        stage = Stage(folder, info.environment())
+        stage = Stage(folder, info.environment(), keys)
         with _visitors(state / "running"):
             return _play(stage, state / "running", commits[NEW], broken)
     finally:
@@ -94,26 +113,29 @@ def _play(stage: Stage, running: Path, commit: str, broken: str) -> int:
         _break(stage, running, broken)
     stage.say(f"Open {NEW}; people say what only they can know")
     stage.call("releasegate", "open", NEW, "--commit", commit, *facts)
-    _attest(stage, BEFORE)
+    _attest(stage, "before the deployment", Phase.PREDEPLOY, Phase.COMPLIANCE, left_out=broken)
     stage.say("T-24h: is it ready?")
     stage.call("pytest", "-m", "predeploy or compliance")
+    stage.say("Five stakeholders sign what was seen")
+    _sign(stage, broken)
     if _worst(stage, "predeploy", "compliance"):
         stage.say("It does not go out")
         return _end(stage)
     stage.say("T-0, before: is the target well, and what does it hold?")
+    _attest(stage, "at the deployment", Phase.DEPLOY, step="before")
     stage.call("pytest", "-m", "deploy")
     stage.say(f"Migrate the database, deploy {NEW}")
     sys.stdout.write(f"applied: {', '.join(control.migrate(running))}\n")
     control.deploy(running, NEW, commit)
-    if broken and broken not in BEFORE_DEPLOYMENT:
+    if broken and broken not in {*BEFORE_DEPLOYMENT, *WITHHELD}:
         _break(stage, running, broken)
     stage.call("releasegate", "deployed")
+    _attest(stage, "after the deployment", Phase.DEPLOY, Phase.POSTDEPLOY, Phase.REVIEW)
     stage.say("T-0, after: did it arrive whole?")
     stage.call("pytest", "-m", "deploy", "-n", "2")
     stage.say("Walk through it as its users do")
     stage.call("pytest", "-m", "smoke", "--base-url=demo", "-n", "2")
     stage.say("T+15m, here some seconds: GO or ROLLBACK?")
-    _attest(stage, AFTER)
     stage.call("pytest", "-m", "postdeploy", "-n", "2")
     stage.say("Is the review on its way?")
     stage.call("pytest", "-m", "review", "-q")
@@ -137,10 +159,26 @@ def _worst(stage: Stage, *phases: str) -> int:
     return stage.call("releasegate", "status", "--exit-code", *[f"--phase={phase}" for phase in phases], quiet=True)
 
 
-def _attest(stage: Stage, words: Sequence[tuple[str, str, str]]) -> None:
-    for gate, who, note in words:
-        evidence = ("--evidence", f"evidence/{gate}.txt")
-        stage.call("releasegate", "attest", gate, "--status", "passed", "--person", who, "--note", note, *evidence)
+def _attest(stage: Stage, when: str, *phases: Phase, step: str = "", left_out: str = "") -> None:
+    """People say what only they can know: one file of attestations, as `saf attest` writes it."""
+    checklist = load(stage.folder / "gates", stage.folder)
+    gates = [declaration.gate for declaration in checklist.declarations if declaration.gate.phase in phases]
+    said = words([gate for gate in gates if not step or gate.step == step], datetime.now(UTC))
+    said = [word for word in said if left_out != "word" or word["control_id"] != "1.3.4"]
+    for word in said:
+        if word["control_id"] in EVIDENCE:
+            word["evidence"] = f"evidence/{word['control_id']}.txt"
+    path = stage.folder / ".releasegate" / f"said-{when.replace(' ', '-')}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(said, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    stage.call("releasegate", "attest", "--file", str(path.relative_to(stage.folder)))
+
+
+def _sign(stage: Stage, broken: str) -> None:
+    for role, person in SIGNERS.items():
+        if broken == "signature" and role == "security_lead":
+            continue
+        stage.call("releasegate", "sign", role, "--person", person, "--key", str(stage.keys[person]))
 
 
 def _break(stage: Stage, running: Path, broken: str) -> None:

@@ -59,14 +59,19 @@ releasegate_env = demo
 """
 
 
-def make_product(folder: Path) -> dict[str, str]:
-    """Make the repository in a folder that is not there yet; gives the commit of each version."""
+def make_product(folder: Path, signers: str = "") -> dict[str, str]:
+    """Make the repository in a folder that is not there yet; gives the commit of each version.
+
+    `signers` is the text of its allowed signers file.
+    """
     folder.mkdir(parents=True)
     for name in FOLDERS:
         shutil.copytree(reference() / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     shutil.copytree(Path(__file__).parent / "migrations", folder / "migrations")
     (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
     (folder / ".gitignore").write_text(".releasegate/\n__pycache__/\n.pytest_cache/\ntest-results/\n", encoding="utf-8")
+    if signers:
+        (folder / "gates" / "allowed_signers").write_text(signers, encoding="utf-8")
     (folder / "evidence").mkdir()
     for gate, text in EVIDENCE.items():
         (folder / "evidence" / f"{gate}.txt").write_text(text + "\n", encoding="utf-8")

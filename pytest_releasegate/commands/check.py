@@ -11,7 +11,7 @@ from pytest_releasegate.checklist.lint import hints
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
 from pytest_releasegate.counting import count
-from pytest_releasegate.errors import CannotLook, ExitCode, Problem, RecordError, UsageProblem
+from pytest_releasegate.errors import CannotLook, ExitCode, Problem, RecordError
 from pytest_releasegate.lifecycle.standings import claims_of
 from pytest_releasegate.report.listing import coverage
 
@@ -53,11 +53,14 @@ def run(asked: argparse.Namespace) -> ExitCode:
 
 
 def _expiring(here: Place, now: datetime) -> Iterator[Problem]:
-    """Waivers of the release that end within 30 days; none where there is no record, or it does not know it."""
+    """Waivers of the newest release that end within 30 days; none where there is no record of one."""
     try:
-        release = here.release()
-    except (RecordError, UsageProblem):
+        known = here.store.releases(here.identity.product, here.identity.environment.name)
+    except RecordError:
         return
+    if not known:
+        return
+    release = known[-1]
     plan = here.store.plan(release.id)
     for waiver in count(claims_of(here.store, release, plan), plan, release, now).claims.waivers:
         planned = plan.by_id().get(waiver.gate)

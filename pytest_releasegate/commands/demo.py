@@ -33,8 +33,11 @@ def run(asked: argparse.Namespace) -> int:
         from releasegate_demo import control
     except ImportError as missing:
         raise UsageProblem(f"the demo is not installed: {missing}", "pip install 'pytest-releasegate[demo]'") from None
+    from releasegate_demo.play import WITHHELD
+
     known = ["", *control.BREAKS]
-    if asked.broken not in known or (asked.action in {"break", "heal"} and asked.name not in known):
+    at_play = [*known, *WITHHELD]
+    if asked.broken not in at_play or (asked.action in {"break", "heal"} and asked.name not in known):
         wrong = asked.broken or asked.name
         raise UsageProblem(f"unknown break '{wrong}'", nearest(wrong, list(control.BREAKS)))
     if asked.action == "break" and not asked.name:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_releasegate.checklist.plan import differences
 from pytest_releasegate.errors import ExitCode, UsageProblem, nearest
 from pytest_releasegate.model import Release
-from pytest_releasegate.policy import objection
+from pytest_releasegate.policy import Person, objection
 from pytest_releasegate.sources.git import answer
 from pytest_releasegate.store.journal import is_alive
 
@@ -73,7 +73,9 @@ def open_or_find(
         opening, derived = origin.opened(store, opening) if origin else (opening, [])
         said = f"{_rolled_back(found)}; attempt {attempt} opened now" if found else ""
         said = said or f"no earlier record of {name} in {store.shown_url}: opened now"
-        return Opened(store.open_release(opening, plan), plan, [said, *derived])
+        release = store.open_release(opening, plan)
+        store.set_stakeholders(release.id, _holders(plan.rules))
+        return Opened(release, plan, [said, *derived])
     notes = ["the window stays as it was when the release was opened"] if window not in {None, found.window} else []
     notes += [f"the profile stays {found.profile or 'none'}, as it was opened"] * (profile not in {"", found.profile})
     if identity.commit and found.git_commit and identity.commit != found.git_commit:
@@ -94,6 +96,15 @@ def may_declare(rules: Rules | None, who: str, facts: Iterable[str]) -> None:
         objections = [objection(rules, "declare", who, role, fact=fact) for role in mine or [""]] if rules else []
         if all(objections):
             raise UsageProblem(f"fact {fact}: {objections[0]}", "ask one of them, or change gates/policy.yaml")
+
+
+def _holders(rules: Rules | None) -> dict[str, tuple[str, str]]:
+    """The first holder of each role, as name and address."""
+    if rules is None:
+        return {}
+    first = {name: role.people[0] for name, role in rules.roles.items() if role.people}
+    people = {name: rules.people.get(who, Person(who)) for name, who in first.items()}
+    return {name: (one.name or one.id, one.email or one.id) for name, one in people.items()}
 
 
 def _known(profile: str, plan: Plan) -> None:

@@ -29,6 +29,7 @@ _FIELD = re.compile(
 _ASIDE = re.compile(r"^\W*(?:⚠|💡|\u2139|📝|👉|🔗|note that\b|e\.g\.|i\.e\.)", re.IGNORECASE)
 _ONLY_CODE = re.compile(r"^`+[^`]+`+[.:;]?$")
 _ONLY_LINK = re.compile(r"^(?:\[[^\]]*\]\([^)\s]*[^)]*\)|<?https?://\S+>?)\W*$")
+_TO_FILL = re.compile(r"_{4}|\.{5}|\u2026{2}")
 _STRUCK = re.compile(r"~~[^~]+~~\W*$")
 _OWNER = re.compile(r"^(?:owner|assignee|assigned to|responsible)\s*:\s*(?P<who>[^@,;]{2,40})$", re.IGNORECASE)
 _CHOOSE = re.compile(
@@ -102,9 +103,8 @@ def bullets(listed: Block) -> list[Bullet]:
 def is_field(text: str) -> bool:
     """Whether a line is a note, a command, a link or a `Key: value` about what stands above it."""
     bare = text.strip()
-    return bool(
-        _FIELD.match(words.plain(bare)) or _ASIDE.match(bare) or _ONLY_CODE.match(bare) or _ONLY_LINK.match(bare)
-    )
+    shaped = (_TO_FILL.search, _ASIDE.match, _ONLY_CODE.match, _ONLY_LINK.match)
+    return bool(_FIELD.match(words.plain(bare))) or any(look(bare) for look in shaped)
 
 
 def owner_of(details: list[str]) -> str:

@@ -19,6 +19,7 @@ __all__ = ["name_all"]
 
 _PREFIXES = {Phase.ROLLBACK: "RB", Phase.BACKFILL: "BF", Phase.COMPLIANCE: "C"}
 _LONGEST = 80
+_PARENTHESES = re.compile(r"\s*\([^()]*\)")
 
 
 def name_all(entries: Sequence[Entry]) -> None:
@@ -84,12 +85,14 @@ class _Names:
         prefix = _PREFIXES.get(section.phase, "")
         numbers = [one.number for one in section.line if one.number]
         section.numbered = bool(section.number or prefix)
-        if section.number:
+        if section.triggers:
+            wanted = trigger_prefix(section.path)[0]
+        elif section.number:
             wanted = prefix + _joined(numbers)
         elif prefix:
             wanted = f"{prefix}{self.next(prefix)}"
         else:
-            wanted = words.slug(section.title, 20) if section.title else "top"
+            wanted = words.slug(_PARENTHESES.sub("", section.title) or section.title, 20) if section.title else "top"
         above = section.parent.title if section.parent else ""
         if wanted in self.keys and above:
             wanted = f"{words.slug(above, 16)}.{wanted}"

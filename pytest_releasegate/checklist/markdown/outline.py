@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.checklist.markdown.blocks import Block
 
-__all__ = ["Section", "outline"]
+__all__ = ["LEAD", "Section", "outline"]
 
 _TRIGGERS = re.compile(
     r"(?:roll-?back|roll back|abort|back-?out|revert)\W+(?:\w+\W+){0,2}?(?:criteria|triggers?|conditions?)"
@@ -25,7 +25,8 @@ _TRIGGERS = re.compile(
 )
 _SIGN_OFF = re.compile(r"sign[- ]?offs?\b|approvals?\b|approvers?\b|signatures?\b|signatories", re.IGNORECASE)
 _ASIDE = re.compile(
-    r"^(?:table of contents|contents|toc|purpose|overview|introduction|background|about|scope|references?|resources?"
+    r"^(?:(?:.* )?backlog|roadmap|future.*|"
+    r"table of contents|contents|toc|purpose|overview|introduction|background|about|scope|references?|resources?"
     r"|(?:useful |related |quick )?(?:links?|documents?|documentation|reading)|"
     r"further reading|see also|glossary|definitions?|legend"
     r"|faq|(?:key |emergency |important |support )?contacts?(?: \w+)?|escalation(?: contacts?|"
@@ -39,8 +40,9 @@ _ASIDE = re.compile(
 )
 _EXAMPLES = re.compile(r"^(?:examples?|legend|how to use.*|usage|table of contents|contents|toc)\W*$", re.IGNORECASE)
 _APPENDIX = re.compile(r"^(?:appendix|appendices)\b", re.IGNORECASE)
+_ORNAMENT = re.compile(r"[\s\ufe0f\u200d\u2300-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]+$")
 _STEP = re.compile(r"^\W*(?:step|task)\s+#?\d+", re.IGNORECASE)
-_LEAD = re.compile(r"^\s*(?:\*\*|__)(?P<text>[^*_\n]{1,59}[^*_\n.!?])(?:\*\*|__)\s*:?\s*$")
+LEAD = re.compile(r"^\s*(?:\*\*|__)(?P<text>[^*_\n]{1,59}[^*_\n.!?])(?:\*\*|__)\s*:?\s*$")
 
 
 @dataclass(slots=True)
@@ -60,6 +62,8 @@ class Section:
     phase: Phase = Phase.PREDEPLOY
     guessed: bool = False
     """No heading says the phase."""
+    timed: bool = False
+    """A heading other than the document's title says it."""
     triggers: bool = False
     sign_off: bool = False
     aside: bool = False
@@ -108,10 +112,10 @@ def outline(document: Block) -> list[Section]:
 def _headings(document: Block) -> Iterator[tuple[Block, tuple[int, str] | None]]:
     """Every block of the document, with level and text where it is a heading, or a bold line that serves as one."""
     for block, after in zip(document.children, [*document.children[1:], None], strict=False):
-        lead = _LEAD.match(block.text) if block.kind == "paragraph" else None
+        lead = LEAD.match(block.text) if block.kind == "paragraph" else None
         if block.kind == "heading":
             yield block, (block.level, block.text)
-        elif lead and after is not None and after.kind in ("list", "table", "code"):
+        elif lead and after is not None and (after.kind in ("list", "table") or _STEP.match(lead["text"])):
             yield block, (7, lead["text"].rstrip(":"))
         else:
             yield block, None
@@ -128,12 +132,13 @@ def _title(sections: list[Section]) -> Section | None:
 def _describe(section: Section, titled: Section | None) -> None:
     shown = words.plain(section.text)
     section.number, rest = words.number(shown)
-    section.title = (rest if section.number else shown).rstrip(f" {words.UNTICKED}{words.TICKED}\ufe0f⚠") or shown
+    section.title = _ORNAMENT.sub("", rest if section.number else shown) or shown
     line = section.line
     path = [_named(one) for one in line if one.text]
     timing = phase_of(path, titled=line[0] is titled)
     section.phase = timing.phase if timing else Phase.PREDEPLOY
     section.guessed = timing is None
+    section.timed = phase_of(path[1:] if line[0] is titled else path) is not None
     section.triggers = any(_TRIGGERS.search(text) for text in path)
     section.sign_off = any(_SIGN_OFF.search(text) for text in path[-2:]) and not section.triggers
     section.aside = bool(_ASIDE.match(section.title)) or any(_APPENDIX.match(words.plain(one.text)) for one in line)

@@ -46,7 +46,7 @@ _WORDS: tuple[tuple[Phase, str], ...] = (
     ),
     (
         Phase.PREDEPLOY,
-        rf"(?:部署|上线|发布)前|\bvor (?:dem|der) {_LIVE}"
+        rf"(?:部署|上线|发布|生产)前|\bvor (?:dem|der) {_LIVE}"
         rf"|\bpre[- ]?{_LIVE}|\bpre-?requisites?|\bbefore (?:(?:the|you|we|your|each|every) )?{_LIVE}"
         rf"|\b{_SPAN} (?:minutes?|hours?|days?|weeks?) (?:before|prior)|\bday before|prepar|planning|readiness|freeze"
         r"|go[/ -]?no[- ]?go|release candidate|^before\b|^pre\b|prior to",

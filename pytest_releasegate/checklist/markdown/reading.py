@@ -19,9 +19,10 @@ from pytest_releasegate.checklist.markdown.bullets import (
 )
 from pytest_releasegate.checklist.markdown.entries import Account, Entry, Part
 from pytest_releasegate.checklist.markdown.ids import name_all
-from pytest_releasegate.checklist.markdown.outline import Section, outline
+from pytest_releasegate.checklist.markdown.outline import LEAD, Section, outline
 from pytest_releasegate.checklist.markdown.phases import phase_of, trigger_prefix
-from pytest_releasegate.checklist.markdown.steps import heading_steps
+from pytest_releasegate.checklist.markdown.signers import role_of_line, role_to_sign, signer
+from pytest_releasegate.checklist.markdown.steps import heading_steps, is_deed
 from pytest_releasegate.checklist.markdown.tables import rows_of
 
 if TYPE_CHECKING:
@@ -33,22 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "read_checklist"]
 
 _CLOCK_FIRST = re.compile(r"^\W*[TD]\s?[-+\u2212\u2013]\s?\d", re.IGNORECASE)
-_ROLE = re.compile(
-    r"^(?:[\w&/-]+ ){0,4}?(?:lead|manager|owner|engineer|administrator|admin|officer|director|"
-    r"team|dba|cto|ciso|ceo|cio|vp|"
-    r"architect|qa|security|product|engineering|operations|ops|support|legal|compliance|stakeholders?|on-?call)"
-    r"(?: (?:sign[- ]?off|approval|approved|signed off|approves|signs off))?\W*_*\W*$",
-    re.IGNORECASE,
-)
-_ROLE_TAIL = re.compile(
-    r"[\s:,-]*(?:sign[- ]?off|approval|approved|signed off|approves|signs off)?[\s:_-]*$", re.IGNORECASE
-)
-_TO_FILL = re.compile(r"[_.\u2026]{2,}.*$", re.DOTALL)
 _PREPARED = re.compile(
     r"\b(?:defined|documented|clarified|prepared|agreed|reviewed|tested|ready|known|written)\W*$", re.IGNORECASE
-)
-_SIGNED = re.compile(
-    r"^\W*(?:signed|sign[- ]?off|approved by|approval)\b[^()]*\((?P<role>[^()]{2,60})\)", re.IGNORECASE
 )
 _ACTION = re.compile(
     r"check-?list|\bsteps?\b|\btasks?\b|to-?do|verif|validat|\btest|smoke|prepar|back-?up|"
@@ -171,17 +158,18 @@ class _Reader:
             return "an empty line of a list"
         if section.triggers:
             return ""
-        if section.sign_off and _ROLE.match(_role_words(bullet.text)):
-            role = _role_words(bullet.text)
+        role = role_of_line(bullet.text) if section.sign_off else ""
+        if role:
             return f"{role} signs already" if self.signs(role) else ""
         aside = f"a plain list under '{section.title or 'no heading'}', which names no steps"
         if section.aside:
             return aside
         if any(one.box is not None for one in around) or self._boxes(section):
             return "a plain list beside boxes"
-        if numbered or section.is_step or not self.boxed:
+        if section.is_step or not self.boxed or _ACTION.search(section.title):
             return ""
-        return "" if _ACTION.search(section.title) else aside
+        deeds = sum(is_deed(words.plain(one.text)) for one in around)
+        return "" if numbered and (2 * deeds >= len(around) or section.timed) else aside
 
     def _boxes(self, section: Section) -> bool:
         return id(section) in self.boxes
@@ -189,8 +177,11 @@ class _Reader:
     def top(self, bullet: Bullet, section: Section) -> Entry:
         if section.triggers and not (bullet.box is not None and _PREPARED.search(words.plain(bullet.text))):
             return self.trigger(bullet, section)
-        if section.sign_off and not bullet.subs and _ROLE.match(_role_words(bullet.text)):
-            return self.entry(Part.ROLE, bullet, section, _ROLE_TAIL.sub("", _role_words(bullet.text)))
+        role = (signer(bullet) or ("" if bullet.subs else role_of_line(bullet.text))) if section.sign_off else ""
+        if role:
+            for sub in bullet.subs:
+                self.account.claim(sub.line, _end(sub), Part.FIELD)
+            return self.entry(Part.ROLE, bullet, section, role)
         made = self.boxed_entry(bullet, section)
         if self.choice and made.part is Part.GATE:
             made.alternatives = self.choice
@@ -283,20 +274,18 @@ class _Reader:
             self.latest.details += lines
             self.account.claim(block.first, block.last, Part.FIELD)
             return
+        if self.latest and LEAD.match(block.text):
+            self.account.claim(block.first, block.last, Part.FIELD)
+            return
         self.choice = words.marker(block.text) if chooses(block.text) else ""
         self.latest = None
         self.account.claim(block.first, block.last, Part.PROSE)
 
     def signature(self, block: Block, section: Section) -> bool:
         """Whether it is a line to sign, such as `Sign-off: ____ (QA Lead)`; a role that signs elsewhere signs once."""
-        found = (
-            _SIGNED.match(words.plain(re.sub(r"_{2,}", " ", block.text)))
-            if "__" in block.text or ".." in block.text
-            else None
-        )
-        if not found:
+        role = role_to_sign(block.text)
+        if not role:
             return False
-        role = found["role"].strip()
         if self.signs(role):
             self.account.claim(block.first, block.last, Part.IGNORED, f"{role} signs already")
         else:
@@ -319,11 +308,6 @@ class _Reader:
                 self.latest.details.append(rest.strip())
                 self.account.claim(line, line + 1, Part.FIELD)
         self.account.claim(block.first, block.last, Part.PROSE)
-
-
-def _role_words(text: str) -> str:
-    """The words of a line before what is to be filled in by hand."""
-    return words.plain(_TO_FILL.sub("", text)).rstrip(" :")
 
 
 def _end(bullet: Bullet) -> int:

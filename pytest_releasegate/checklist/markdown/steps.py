@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.checklist.markdown.outline import Section
 
-__all__ = ["heading_steps"]
+_STATUS = re.compile(rf"^status\W*?:\W*?[{words.UNTICKED}{words.TICKED}🟡🔴🟠]", re.IGNORECASE)
+
+__all__ = ["heading_steps", "is_deed"]
 
 _IMPERATIVE = re.compile(
     r"^(?:run|deploy|verify|check|create|update|merge|tag|build|push|pull|publish|notify|"
@@ -24,7 +26,7 @@ _IMPERATIVE = re.compile(
     r"communicate|freeze|bump|send|schedule|clean|archive|roll|scale|warm|flush|clear|take|"
     r"make|write|generate|sign|upload|"
     r"download|release|cut|draft|post|tell|wait|remove|rotate|restore|drain|promote|smoke|"
-    r"turn|add|export|import|connect|log|revert|undo|redeploy|purge|invalidate|seed|smoke)\b",
+    r"turn|add|export|import|connect|log|revert|undo|pin|fill|improve|replace|harden|implement|provision|register|tune|upgrade|document|define|switch|confirm|exercise|request|verify|redeploy|purge|invalidate|seed|smoke)\b",
     re.IGNORECASE,
 )
 
@@ -37,8 +39,10 @@ def heading_steps(sections: list[Section], entries: list[Entry], account: Accoun
         if section.first == section.last or id(section) in busy or section.aside or section.examples:
             continue
         numbered = section.number[:1].isdigit() and not section.below and _IMPERATIVE.match(section.title)
-        shown = section.level < 7 and not section.below and _has_code(section) and _is_deed(section)
-        if not (section.is_step or numbered or shown):
+        shown = section.level < 7 and not section.below and _has_code(section)
+        shown = shown and (is_deed(section.title) or section.phase is Phase.ROLLBACK)
+        status = _status(section)
+        if not (section.is_step or numbered or shown or status):
             continue
         if any(one.is_step for one in _under(section)):
             continue
@@ -54,8 +58,15 @@ def heading_steps(sections: list[Section], entries: list[Entry], account: Accoun
     return found
 
 
-def _is_deed(section: Section) -> bool:
-    return bool(_IMPERATIVE.match(section.title)) or section.phase is Phase.ROLLBACK
+def is_deed(text: str) -> bool:
+    """Whether the words tell somebody to do something."""
+    return bool(_IMPERATIVE.match(text))
+
+
+def _status(section: Section) -> re.Match[str] | None:
+    """The status line under a heading, such as `**Status**: ❌ Required`."""
+    texts = (words.plain(line) for block in section.blocks for line in block.text.split("\n"))
+    return next((found for text in texts if (found := _STATUS.match(text))), None)
 
 
 def _has_code(section: Section) -> bool:

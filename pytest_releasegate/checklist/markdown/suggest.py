@@ -72,7 +72,7 @@ _ROLES: tuple[tuple[str, str], ...] = (
         "product_owner",
     ),
     (
-        r"monitor|alert|dashboard|on-call|logs?\b|logging|infrastructure|\bdns\b|\bcdn\b|scal(?:e|"
+        r"monitor|alert|dashboard|on-call|\blogs?\b|logging|infrastructure|\bdns\b|\bcdn\b|scal(?:e|"
         r"ing)|load balanc|capacity",
         "operations_manager",
     ),

@@ -36,7 +36,10 @@ def test_the_architecture_page_is_short():
     assert len((ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8").splitlines()) <= 60
 
 
-@pytest.mark.parametrize(("page", "text"), [block for block in blocks("yaml") if block[0] != "checks.md"])
+UNNAMED = [block for block in blocks("yaml") if block[0] != "checks.md" and not block[1].startswith("# gates/")]
+
+
+@pytest.mark.parametrize(("page", "text"), UNNAMED)
 def test_yaml_blocks_load(product, page, text):
     """A whole file as it is, a gate inside of one; environments as themselves."""
     if text.startswith(("default:", "environments:")):
@@ -47,6 +50,21 @@ def test_yaml_blocks_load(product, page, text):
     for file in re.findall(r"test: (\S+?\.py)", text):
         product.write(file, "")
     assert load(product.root / "gates", product.root).declarations
+
+
+def test_the_files_of_the_policy_load_together(product):
+    named = [text for page, text in blocks("yaml") if page == "policy.md"]
+    for text in named:
+        product.write(text.split()[1], text)
+    product.write("gates/environments.yaml", "environments: {prod: {}, staging: {}}\n")
+    rules = load(product.root / "gates", product.root).rules
+    assert rules
+    assert (len(named), list(rules.profiles), next(iter(rules.roles)), rules.after) == (
+        3,
+        ["hotfix"],
+        "release_manager",
+        {"prod": ("staging",)},
+    )
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("sh") + blocks("console"))

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from pytest_releasegate.errors import CannotLook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["Ref", "Repository", "Said", "answer", "run"]
+__all__ = ["Raw", "Ref", "Repository", "Said", "answer", "run", "talk"]
 
 _LONGEST = 30.0
 _INHERITED = {
@@ -47,6 +47,15 @@ class Said:
 
     code: int
     out: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What one run of git said, as bytes."""
+
+    code: int
+    out: bytes
     problem: str
 
 
@@ -128,21 +137,33 @@ class Repository:
 
 def run(folder: Path, *arguments: str, limit: float = _LONGEST) -> Said:
     """Run git in a folder for at most `limit` seconds; raises `CannotLook` where it cannot run or does not end."""
+    raw = talk(folder, *arguments, limit=limit)
+    return Said(raw.code, raw.out.decode(errors="replace"), raw.problem)
+
+
+def talk(
+    folder: Path,
+    *arguments: str,
+    given: bytes = b"",
+    variables: Mapping[str, str] | None = None,
+    limit: float = _LONGEST,
+) -> Raw:
+    """Run git as `run` does, with bytes for its input, variables of its environment, and its output as bytes."""
     command = ("git", "-C", str(folder), "-c", "core.fsmonitor=false", *arguments)
     try:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if given else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env={**_environment(), **(variables or {})},
             start_new_session=True,
         )
     except FileNotFoundError:
         raise CannotLook("git is not installed", "install it, or put it on PATH") from None
     with process:
-        out, problem = _finish(process, f"git {arguments[0]}", limit)
-    return Said(process.returncode, out, problem)
+        out, problem = _finish(process, f"git {arguments[0]}", limit, given)
+    return Raw(process.returncode, out, problem)
 
 
 def answer(folder: Path, *arguments: str) -> str:
@@ -154,9 +175,9 @@ def answer(folder: Path, *arguments: str) -> str:
     return said.out.strip() if said.code == 0 else ""
 
 
-def _finish(process: subprocess.Popen[bytes], what: str, limit: float) -> tuple[str, str]:
+def _finish(process: subprocess.Popen[bytes], what: str, limit: float, given: bytes) -> tuple[bytes, str]:
     try:
-        out, errors = process.communicate(timeout=limit)
+        out, errors = process.communicate(given or None, timeout=limit)
     except BaseException as interrupted:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # with its helpers, such as ssh, which would outlive it
@@ -164,7 +185,7 @@ def _finish(process: subprocess.Popen[bytes], what: str, limit: float) -> tuple[
             hint = "is the remote reachable without a password?"
             raise CannotLook(f"{what}: no answer within {limit:.3g} s", hint) from None
         raise
-    return out.decode(errors="replace"), _problem(errors.decode(errors="replace"))
+    return out, _problem(errors.decode(errors="replace"))
 
 
 def _environment() -> dict[str, str]:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-__all__ = ["GENESIS", "Writing", "digest_of"]
+__all__ = ["GENESIS", "Writing", "digest_of", "origin"]
+
+_ORIGIN = 16
 
 GENESIS = "0" * 64
 """What the first entry names as the one before it."""
@@ -28,6 +30,12 @@ GENESIS = "0" * 64
 def digest_of(previous: str, body: bytes) -> str:
     """The digest of an entry."""
     return sha256(previous.encode() + b"\n" + body)
+
+
+def origin(connection: Connection) -> str:
+    """What tells this record from others: the beginning of the digest of its first entry."""
+    first = connection.execute(select(entries.c.digest).where(entries.c.seq == 1)).scalar()
+    return str(first or GENESIS)[:_ORIGIN]
 
 
 class Writing:

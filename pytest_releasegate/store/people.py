@@ -74,8 +74,9 @@ class People(Said):
             writing.entry(f"step {event.event}", row_id)
 
     def step_events(self, release_id: int) -> list[StepEvent]:
-        """The step events of a release, in the order in which they were recorded."""
-        return [_step_event(row) for row in self._of_release(step_events, release_id)]
+        """The step events of a release, oldest first."""
+        events = [_step_event(row) for row in self._of_release(step_events, release_id)]
+        return sorted(events, key=lambda event: event.at)
 
     def begin(self, release_id: int, gate: Gate, start: Start) -> Start | None:
         """Note that a gate that writes begins; else the earlier beginning since its step was last reopened."""

@@ -10,7 +10,7 @@ from pytest_releasegate.check import SystemClock
 from pytest_releasegate.store.address import address, explain
 from pytest_releasegate.store.engine import engine_of
 from pytest_releasegate.store.migrate import migrate
-from pytest_releasegate.store.people import People
+from pytest_releasegate.store.sharing import Sharing
 from pytest_releasegate.store.verify import defects
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Store", "connect"]
 
 
-class Store(People):
+class Store(Sharing):
     """The record of all releases; append-only and chained by hash. Open it by `open_store`."""
 
     def __enter__(self) -> Store:

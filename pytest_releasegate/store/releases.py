@@ -134,7 +134,8 @@ class Releases(Base):
             known = self._known(writing.connection, release_id)
             whole = canonical({**known.facts, **facts}).decode()
             writing.update(releases, release_id, {"facts": whole})
-            writing.entry("facts", release_id, at=to_text(at), person=person)
+            declared = canonical(dict(facts)).decode()
+            writing.entry("facts", release_id, at=to_text(at), person=person, declared=declared)
             return self._known(writing.connection, release_id)
 
     def start_run(self, release_id: int, run: Run) -> int:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, or_, select
 
 from pytest_releasegate.model import Evidence, Kept, Release, Result, Status
+from pytest_releasegate.store.chain import origin
 from pytest_releasegate.store.nouns import findings_document, findings_from
 from pytest_releasegate.store.releases import Releases
 from pytest_releasegate.store.schema import blobs, evidence, gate_results, releases, runs, snapshots, step_events
 from pytest_releasegate.store.values import canonical, clean, clean_text, from_text, sha256, to_text, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Row, Select
 
     from pytest_releasegate.check import Which
     from pytest_releasegate.store.chain import Writing
 
-__all__ = ["Results"]
+__all__ = ["Results", "result_identity"]
 
 
 class Results(Releases):
@@ -62,16 +64,20 @@ class Results(Releases):
             return frozenset(connection.execute(query).scalars())
 
     def results(self, release_id: int) -> list[Result]:
-        """Every result of every attempt, oldest first."""
+        """Every result of every attempt, oldest first; their ids say in which order they were recorded.
+
+        Where some came from another record, what one record wrote stays in its order, and the clocks order the rest.
+        """
         mine = gate_results.c.release_id == release_id
         with self._reading() as connection:
             pieces = _by_result(connection, select(evidence).join(gate_results).where(mine).order_by(evidence.c.id))
             query = select(snapshots).where(snapshots.c.release_id == release_id).order_by(snapshots.c.id)
             kept = _by_result(connection, query)
-            rows = connection.execute(
-                select(gate_results).where(mine).order_by(gate_results.c.started_at, gate_results.c.id)
-            )
-            return [_result(row, pieces.get(row.id, []), kept.get(row.id, [])) for row in rows]
+            rows = connection.execute(select(gate_results).where(mine).order_by(gate_results.c.id)).all()
+            order = _order(rows, origin(connection)) if any(row.origin for row in rows) else {}
+            found = [_result(row, pieces.get(row.id, []), kept.get(row.id, [])) for row in rows]
+        found = [replace(result, id=order.get(result.id, result.id)) for result in found]
+        return sorted(found, key=lambda result: (result.started_at, result.id))
 
     def evidence_body(self, sha256: str) -> bytes | None:
         """The bytes of that digest; None when they were never kept or have been erased."""
@@ -106,9 +112,13 @@ class Results(Releases):
             raise self._address.error(f"run {run_id} {is_of}, expected one of release {release_id}")
 
 
+def result_identity(run_id: int, gate: str, case: str, target: str, started_at: str) -> str:
+    """What makes a result the same when it is recorded again."""
+    return sha256(canonical([run_id, *clean([gate, case, target]), started_at]))
+
+
 def _identity(run_id: int, result: Result) -> str:
-    key = clean([result.gate, result.case, result.target])
-    return sha256(canonical([run_id, *key, to_text(result.started_at)]))
+    return result_identity(run_id, result.gate, result.case, result.target, to_text(result.started_at))
 
 
 def _by_identity(identity: str) -> Select[Any]:
@@ -167,6 +177,22 @@ def _result(row: Row[Any], pieces: list[Row[Any]], kept: list[Row[Any]]) -> Resu
         gate_digest=row.gate_digest,
         code=row.code,
     )
+
+
+def _order(rows: Sequence[Row[Any]], own: str) -> dict[int, int]:
+    """The places of rows from several records, the same in each of them, by their ids here."""
+    written: dict[str, list[tuple[int, str, int]]] = {}
+    for row in rows:
+        where, _, number = (row.origin or f"{own}/{row.id}").partition("/")
+        written.setdefault(where, []).append((int(number), row.started_at, row.id))
+    keyed: list[tuple[str, str, int, int]] = []
+    for where, each in written.items():
+        latest = ""
+        for number, at, row_id in sorted(each):
+            # a clock that was set back does not make a record's later result an earlier one
+            latest = max(latest, at)
+            keyed.append((latest, where, number, row_id))
+    return {row_id: place for place, (_, _, _, row_id) in enumerate(sorted(keyed), 1)}
 
 
 def _own(release: Release, name: str, *, first: bool) -> Select[Any]:

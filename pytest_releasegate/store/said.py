@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from pytest_releasegate.model import Attestation, Release
     from pytest_releasegate.store.chain import Writing
 
-__all__ = ["Said"]
+__all__ = ["CLAIM_TABLES", "Said", "claim_of", "insert_claim"]
 
-_TABLES: dict[str, Table] = {
+CLAIM_TABLES: dict[str, Table] = {
     "attestation": attestations,
     "waiver": waivers,
     "sign_off": sign_offs,
     "revocation": revocations,
 }
+"""Where the claims of each kind stand."""
 _INSTANTS = ("at", "expires_at")
 
 
@@ -56,14 +57,15 @@ class Said(Results):
         """All that was said of a release, in the order in which it was recorded, and the waivers of its commit."""
         release = self.release(release_id)
         found = {
-            kind: tuple(_claim(kind, row) for row in self._said(table, release)) for kind, table in _TABLES.items()
+            kind: tuple(claim_of(kind, row) for row in self._said(table, release))
+            for kind, table in CLAIM_TABLES.items()
         }
         return Claims(found["attestation"], found["waiver"], found["sign_off"], found["revocation"])  # type: ignore[arg-type]
 
     def claim_files(self, release_id: int) -> dict[str, bytes]:
         """The signed files of a release's claims, by the claims' identities."""
         release = self.release(release_id)
-        files = {row.identity: row.file_sha256 for table in _TABLES.values() for row in self._said(table, release)}
+        files = {row.identity: row.file_sha256 for table in CLAIM_TABLES.values() for row in self._said(table, release)}
         wanted = {digest for digest in files.values() if digest}
         with self._reading() as connection:
             rows = connection.execute(select(blobs.c.sha256, blobs.c.body).where(blobs.c.sha256.in_(wanted)))
@@ -84,24 +86,33 @@ class Said(Results):
             return list(connection.execute(query))
 
 
-def _add(writing: Writing, release: Release, claim: Claim, evidence: bytes | None, file: bytes | None) -> int:
+def insert_claim(
+    writing: Writing, release: Release, claim: Claim, evidence_sha256: str | None, file_sha256: str | None
+) -> int:
+    """Add a claim, whose evidence and file are kept already, and give its id; twice is the same id."""
     document = clean(to_document(claim, release))
     kind, name = kind_of(claim), identity(document)
-    table = _TABLES[kind]
+    table = CLAIM_TABLES[kind]
     found = writing.connection.execute(select(table.c.id).where(table.c.identity == name)).scalar()
     if found is not None:
         return int(found)
     values = {each: value for each, value in document.items() if each not in {"format", "kind", "release"}}
     values |= {each: to_text(getattr(claim, each)) for each in _INSTANTS if getattr(claim, each, None)}
     values |= {"subject": json.dumps(values["subject"], sort_keys=True)} if "subject" in values else {}
-    values |= {"release_id": release.id, "identity": name, "file_sha256": writing.blob(file) if file else None}
-    values |= {"body_sha256": writing.blob(evidence)} if evidence is not None else {}
+    values |= {"release_id": release.id, "identity": name, "file_sha256": file_sha256}
+    values |= {"body_sha256": evidence_sha256} if evidence_sha256 else {}
     row_id = writing.insert(table, values)
     writing.entry(kind, row_id, person=claim.person)
     return row_id
 
 
-def _claim(kind: str, row: Row[Any]) -> Claim:
+def _add(writing: Writing, release: Release, claim: Claim, evidence: bytes | None, file: bytes | None) -> int:
+    held = None if evidence is None else writing.blob(evidence)
+    return insert_claim(writing, release, claim, held, writing.blob(file) if file else None)
+
+
+def claim_of(kind: str, row: Row[Any]) -> Claim:
+    """The claim of a row of the kind's table."""
     names = {each.name for each in fields(KINDS[kind])}
     values = {name: value for name, value in row._mapping.items() if name in names}  # noqa: SLF001  SQLAlchemy's public name
     values |= {name: from_text(values[name]) for name in _INSTANTS if values.get(name)}

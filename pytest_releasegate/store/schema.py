@@ -44,7 +44,7 @@ __all__ = [
 SCHEMA = "releasegate"
 """Where the tables stand in PostgreSQL."""
 VERSION_TABLE = "schema_version"
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """The migrations this version knows, oldest first; a test compares them with the folder."""
 HEAD = REVISIONS[-1]
 
@@ -135,6 +135,7 @@ gate_results = Table(
     _text("findings"),
     _text("gate_digest"),
     _text("code"),
+    _maybe("origin"),
     sqlite_autoincrement=True,
 )
 

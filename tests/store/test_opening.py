@@ -16,6 +16,7 @@ import pytest
 
 from pytest_releasegate.errors import RecordError
 from pytest_releasegate.store import open_store
+from pytest_releasegate.store.schema import HEAD, REVISIONS
 
 if TYPE_CHECKING:
     from pytest_releasegate.sources.pgserver import PostgresServer
@@ -25,6 +26,7 @@ import sys
 from datetime import UTC, datetime
 from pytest_releasegate.model import Plan, Release
 from pytest_releasegate.store import open_store
+from pytest_releasegate.store.schema import HEAD, REVISIONS
 sys.stdin.readline()
 with open_store(sys.argv[1]) as store:
     at = datetime(2026, 1, 5, tzinfo=UTC)
@@ -127,7 +129,6 @@ def test_known_revisions_are_those_of_the_folder() -> None:
     from alembic.script import ScriptDirectory
 
     from pytest_releasegate.store.migrate import FOLDER
-    from pytest_releasegate.store.schema import HEAD, REVISIONS
 
     config = Config()
     config.set_main_option("script_location", str(FOLDER))
@@ -282,7 +283,7 @@ def test_removed_file_is_noticed(tmp_path: Path, sample: Any) -> None:
     assert not Path(tmp_path / "record.db").exists()
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002"])
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
 def test_an_older_record_is_migrated_when_it_is_opened(url: str, revision: str, sample: Any) -> None:
     from pytest_releasegate.store.address import address
     from pytest_releasegate.store.engine import WRITES, engine_of
@@ -295,6 +296,6 @@ def test_an_older_record_is_migrated_when_it_is_opened(url: str, revision: str, 
         assert version_of(connection) == revision
     engine.dispose()
     with open_store(url) as store, store._engine.connect() as connection:
-        assert version_of(connection) == "0003"
+        assert version_of(connection) == HEAD
         sample.started(store)
         assert store.verify() == []

@@ -34,6 +34,6 @@ def allowed_signers(keys: dict[str, Path]) -> str:
     """The text of an allowed signers file (ssh-keygen(1)) that lets each person sign claims with their key."""
     lines = []
     for person, path in keys.items():
-        kind, key, *_ = path.with_suffix(".pub").read_text(encoding="utf-8").split()
+        kind, key, *_ = path.with_name(f"{path.name}.pub").read_text(encoding="utf-8").split()
         lines.append(f'{person} namespaces="releasegate" {kind} {key}\n')
     return "".join(lines)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Route", "Tree", "read"]
+__all__ = ["Route", "Tree", "parse", "read"]
 
 Route = tuple[str | int, ...]
 """The keys and indexes that lead to a value."""
@@ -61,16 +61,21 @@ class Tree:
 
 def read(path: Path, name: str) -> Tree:
     """Read one YAML file, known to users under `name`; every mistake is in `problems`, none is raised."""
-    tree = Tree(name)
     try:
         text = path.read_text(encoding="utf-8").removeprefix("\ufeff")
-        node = _compose(text)
     except UnicodeDecodeError as wrong:
-        tree.problems.append(
-            Problem(Place(name), f"not UTF-8 text: byte {wrong.start} is {wrong.object[wrong.start]:#x}")
-        )
+        what = f"not UTF-8 text: byte {wrong.start} is {wrong.object[wrong.start]:#x}"
+        return Tree(name, problems=[Problem(Place(name), what)])
     except OSError as wrong:
-        tree.problems.append(Problem(Place(name), f"cannot be read: {wrong.strerror}"))
+        return Tree(name, problems=[Problem(Place(name), f"cannot be read: {wrong.strerror}")])
+    return parse(text, name)
+
+
+def parse(text: str, name: str) -> Tree:
+    """The text of a YAML file as a tree; every mistake is in `problems`, none is raised."""
+    tree = Tree(name)
+    try:
+        node = _compose(text)
     except yaml.MarkedYAMLError as wrong:
         tree.problems.append(_syntax(name, wrong, text))
     except yaml.YAMLError as wrong:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_releasegate.claims import NAMESPACE, SignOff, kind_of, to_document
 from pytest_releasegate.counting import objection_to
-from pytest_releasegate.errors import UsageProblem, nearest
+from pytest_releasegate.errors import BrokenPlan, Problem, UsageProblem, nearest
 from pytest_releasegate.lifecycle.claim_files import signed_bytes, to_file, verified
 from pytest_releasegate.lifecycle.opening import person
 from pytest_releasegate.policy import Rules
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from pytest_releasegate.claims import Claim
     from pytest_releasegate.commands._place import Place
+    from pytest_releasegate.model import Place as FilePlace
     from pytest_releasegate.model import Plan, Release
 
-__all__ = ["arguments", "find_claim", "record", "role_of_person", "speaker"]
+__all__ = ["Told", "arguments", "find_claim", "record", "record_all", "role_of_person", "speaker"]
 
 _SHORTEST = 6
+
+
+class Told(NamedTuple):
+    """A claim as a file tells it, the bytes of its evidence, and where in the file it stands."""
+
+    claim: Claim
+    evidence: bytes | None
+    place: FilePlace
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,15 +65,33 @@ def record(
 
     Raises `UsageProblem` where it would not count.
     """
+    said, file, why = _prepared(asked, here, release, plan, claim, evidence)
+    if why:
+        raise UsageProblem(why)
+    here.store.add_claim(release.id, claim, evidence, file=file)
+    return said
+
+
+def record_all(asked: argparse.Namespace, here: Place, release: Release, plan: Plan, said: Sequence[Told]) -> None:
+    """Add the claims of a file to the record, all or none; raises `BrokenPlan` naming each that would not count."""
+    made = [(*each, *_prepared(asked, here, release, plan, each.claim, each.evidence)) for each in said]
+    problems = [Problem(place, why) for _, _, place, _, _, why in made if why]
+    if problems:
+        raise BrokenPlan(problems)
+    here.store.add_claims(release.id, [(claim, evidence, file) for claim, evidence, _, _, file, _ in made])
+
+
+def _prepared(
+    asked: argparse.Namespace, here: Place, release: Release, plan: Plan, claim: Claim, evidence: bytes | None
+) -> tuple[Claim, bytes | None, str]:
+    """The claim with its key and its file, signed where it must be or a key is named, and why it would not count."""
     said, file = claim, None
     must = isinstance(claim, SignOff) or kind_of(claim) in (plan.rules or Rules()).signed
     if must or asked.key:
         file = _signed(asked.key, here, claim, release, evidence)
         said = _verified(claim, file, release, plan)
-    if why := objection_to(said, plan):
-        raise UsageProblem(f"this {kind_of(claim).replace('_', '-')} would not count: {why}")
-    here.store.add_claim(release.id, claim, evidence, file=file)
-    return said
+    why = objection_to(said, plan)
+    return said, file, f"this {kind_of(claim).replace('_', '-')} would not count: {why}" if why else ""
 
 
 def find_claim(here: Place, release: Release, start: str) -> Claim:

@@ -160,7 +160,7 @@ def test_verify_tells_a_changed_row(call, product):
 
 
 def test_wrong_calls_end_with_4_and_the_usage(call, capsys):
-    for words in (["attest"], ["nothing"], ["attest", "6.3.4", "--status", "maybe"]):
+    for words in (["show"], ["nothing"], ["attest", "6.3.4", "--status", "maybe"]):
         with pytest.raises(SystemExit) as stopped:
             main(words)
         assert stopped.value.code == 4

@@ -13,14 +13,14 @@ from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import as_of, place, say
 from pytest_releasegate.errors import ExitCode, UsageProblem
 from pytest_releasegate.model import Status
-from pytest_releasegate.verdict import HOLDS
+from pytest_releasegate.standing import HOLDS
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from pytest_releasegate.checklist.markdown.completing import Completed
-    from pytest_releasegate.verdict import Standing
+    from pytest_releasegate.standing import Standing
 
 __all__ = ["arguments", "run"]
 
@@ -59,16 +59,19 @@ def run(asked: argparse.Namespace) -> ExitCode:
 
 def _mark(standing: Standing) -> Mark:
     """What to write of a gate; one that is not due stands in nobody's way, and still nobody has looked."""
-    word = standing.attestation
+    word, signed = standing.attestation, standing.sign_off
+    said = word or signed
     newest = max(standing.results, key=lambda result: result.started_at, default=None)
     seen = newest.evidence[0] if newest and newest.evidence else None
     evidence = word.evidence if word else f"{seen.name} sha256:{seen.sha256[:12]}" if seen else ""
     return Mark(
         status=standing.status.value,
         holds=standing.status in HOLDS and standing.status is not Status.NOT_DUE,
-        at=word.at if word else newest.started_at if newest else None,
-        who=word.person if word else "",
+        at=said.at if said else newest.started_at if newest else None,
+        who=said.person if said else "",
         evidence=evidence,
+        signature=signed.key if signed else "",
+        title=standing.gate.title,
     )
 
 

@@ -55,6 +55,8 @@ class Mark:
     """Where the evidence is: a URL, or its name and digest."""
     signature: str = ""
     """The fingerprint of the key that signed."""
+    title: str = ""
+    """The gate's words, which must be those of the line; any will do without."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class Completed:
     unticked: list[int] = field(default_factory=list)
     """Lines that were ticked, and the record does not back it."""
     unknown: list[tuple[int, str]] = field(default_factory=list)
-    """Lines whose gate is in no plan, with the id that they would have."""
+    """Lines that no gate of the plan has the id and the words of, with that id."""
 
 
 def complete(reading: Reading, marks: Mapping[str, Mark], *, plain: bool = False) -> Completed:
@@ -76,8 +78,8 @@ def complete(reading: Reading, marks: Mapping[str, Mark], *, plain: bool = False
     for entry in reading.each():
         if entry.part is Part.FIELD:
             continue
-        known = [marks.get(gate.id) for gate in _asked(entry)]
-        mark = marks.get(entry.id) if entry.part is not Part.ITEM else None
+        known = [_mark(gate, marks) for gate in _asked(entry)]
+        mark = _mark(entry, marks) if entry.part is not Part.ITEM else None
         if None in known and entry.part is not Part.ITEM:
             done.unknown.append((entry.line + 1, entry.id))
         if entry.box is not None:
@@ -86,6 +88,16 @@ def complete(reading: Reading, marks: Mapping[str, Mark], *, plain: bool = False
             _note(lines, entry, mark, known)
     done.text = ("\ufeff" if reading.source.bom else "") + "".join(lines)
     return done
+
+
+def _mark(entry: Entry, marks: Mapping[str, Mark]) -> Mark | None:
+    """What the record says of the line; nothing where the gate of its id has other words, as after lines have moved."""
+    mark = marks.get(entry.id)
+    return mark if mark and (not mark.title or _bare(mark.title) == _bare(entry.title)) else None
+
+
+def _bare(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
 
 
 def _asked(entry: Entry) -> list[Entry]:

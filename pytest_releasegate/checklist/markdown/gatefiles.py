@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from pytest_releasegate.checklist.markdown.reading import Reading
     from pytest_releasegate.phases import Phase
 
-__all__ = ["ENVIRONMENT", "SIGN_OFF", "STAKEHOLDERS", "gate_files", "stakeholders"]
+__all__ = ["ENVIRONMENT", "SIGN_OFF", "STAKEHOLDERS", "gate_files", "sign_off_roles", "stakeholders"]
 
 SIGN_OFF = "50-sign-off.yaml"
 STAKEHOLDERS = "stakeholders.yaml"
+_TO_NAME = "# Who signs in which role: put real addresses in place of those that can belong to nobody."
 ENVIRONMENT = """\
 # What the gates look at; add base_url, databases and so on once gates ask for them.
 default: prod
@@ -70,14 +71,16 @@ def gate_files(reading: Reading) -> dict[str, str]:
     return files
 
 
+def sign_off_roles(reading: Reading) -> dict[str, str]:
+    """The roles that sign, by their names in gate files, with their titles."""
+    return {_role(entry): entry.title for entry in reading.of(Part.ROLE)}
+
+
 def stakeholders(reading: Reading) -> str:
     """The roles of the sign-off as `stakeholders.yaml` holds them, held by placeholders; empty without roles."""
-    roles = {_role(entry): entry.title for entry in reading.of(Part.ROLE)}
-    lines = [
-        f"  {_text(role)}: {{title: {json.dumps(title, ensure_ascii=False)}, people: [{placeholder(role)}]}}"
-        for role, title in roles.items()
-    ]
-    return "\n".join(["roles:", *lines]) + "\n" if lines else ""
+    roles = sign_off_roles(reading).items()
+    lines = [f"  {_text(role)}: {{title: {_quoted(title)}, people: [{placeholder(role)}]}}" for role, title in roles]
+    return "\n".join([_TO_NAME, "roles:", *lines]) + "\n" if lines else ""
 
 
 def _items(entry: Entry, when: str) -> Iterator[_Item]:
@@ -182,10 +185,14 @@ def _sign_off(reading: Reading, roles: list[Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _text(text: str) -> str:
     """A YAML scalar that is read back as this text."""
     plain = _PLAIN.fullmatch(text) and not _NO_TEXT.match(text)
-    return text if plain or _DOTTED.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    return text if plain or _DOTTED.fullmatch(text) else _quoted(text)
 
 
 def _comment(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.markdown import words
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["name_all"]
 
 _PREFIXES = {Phase.ROLLBACK: "RB", Phase.BACKFILL: "BF", Phase.COMPLIANCE: "C"}
-_LONGEST = 80
+_LONGEST = 70
 _PARENTHESES = re.compile(r"\s*\([^()]*\)")
 
 
@@ -49,17 +50,20 @@ class _Names:
                 self.within(entry, section.key, numbered=section.numbered)
 
     def within(self, entry: Entry, key: str, *, numbered: bool) -> None:
-        """Name an entry after what it stands in, and what stands in it after it."""
+        """Name an entry after what it stands in; what stands in a numbered one is numbered too."""
         count = self.next(key)
-        if not entry.number.isdigit() and entry.number:
+        if entry.number and not entry.number.isdigit():
             wanted = entry.number
-        elif entry.number:
-            wanted = f"{key}.{entry.number}"
+        elif entry.number or numbered:
+            wanted = f"{key}.{entry.number or count}"
         else:
-            wanted = f"{key}.{count if numbered else words.slug(entry.title)}"
+            wanted = f"{key}.{words.slug(entry.title)}"
+            if wanted in self.taken[entry.part is Part.ITEM]:
+                wanted = f"{key}.{words.slug(entry.title, 2 * words.SHORT)}"
         entry.id = self.free(wanted, entry)
+        counts = numbered or bool(entry.number)
         for inner in entry.entries:
-            self.within(inner, entry.id, numbered=numbered or bool(entry.number and not entry.number.isdigit()))
+            self.within(inner, entry.id if counts else key, numbered=counts)
 
     def next(self, key: str) -> int:
         self.counted[key] = self.counted.get(key, 0) + 1
@@ -68,7 +72,8 @@ class _Names:
     def free(self, wanted: str, entry: Entry) -> str:
         """The id, with a suffix when another entry has it already."""
         taken = self.taken[entry.part is Part.ITEM]
-        wanted = wanted if len(wanted) <= _LONGEST - 6 else wanted[: _LONGEST - 15] + words.slug(wanted + "\0")[-9:]
+        if len(wanted) > _LONGEST:
+            wanted = f"{wanted[: _LONGEST - 9]}-{sha256(wanted.encode()).hexdigest()[:8]}"
         return self.unused(wanted, taken)
 
     def unused(self, wanted: str, taken: dict[str, int]) -> str:
@@ -92,10 +97,10 @@ class _Names:
         elif prefix:
             wanted = f"{prefix}{self.next(prefix)}"
         else:
-            wanted = words.slug(_PARENTHESES.sub("", section.title) or section.title, 20) if section.title else "top"
+            wanted = words.slug(_PARENTHESES.sub("", section.title) or section.title, 14) if section.title else "top"
         above = section.parent.title if section.parent else ""
         if wanted in self.keys and above:
-            wanted = f"{words.slug(above, 16)}.{wanted}"
+            wanted = f"{words.slug(above, 14)}.{wanted}"
         section.key = self.unused(wanted, self.keys)
 
 

@@ -10,9 +10,9 @@ from pytest_releasegate.checks import kinds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["role_name", "role_of", "suggestion"]
+__all__ = ["RULES", "role_name", "role_of", "suggestion"]
 
-_RULES: tuple[tuple[str, str], ...] = (
+RULES: tuple[tuple[str, str], ...] = (
     (
         r"health ?-?(?:check )?(?:endpoint|url|page|route)|\bhealth-?checks?\b|/healthz?\b|\bping endpoint",
         "http: {url: /healthz, status: 200}",
@@ -54,7 +54,8 @@ _RULES: tuple[tuple[str, str], ...] = (
     ),
     (r"baseline|pre-migration (?:counts?|snapshot)|\bsnapshot\b", "snapshot: {database: app}"),
 )
-_COMPILED = tuple((re.compile(words, re.IGNORECASE), text) for words, text in _RULES)
+"""Words, and the check that might look at a line with such words, as YAML; the first that fits counts."""
+_COMPILED = tuple((re.compile(words, re.IGNORECASE), text) for words, text in RULES)
 
 _ROLES: tuple[tuple[str, str], ...] = (
     (

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["TICKED", "UNTICKED", "box", "fact", "marker", "number", "plain", "slug", "title"]
+__all__ = ["SHORT", "TICKED", "UNTICKED", "box", "fact", "marker", "number", "plain", "slug", "title"]
 
 UNTICKED = "☐⬜🔲◻◽▢□🗆❌✗✘⏳🚧⚪"
 TICKED = "✅☑✔✓🗹☒🟢🟩"
@@ -28,6 +28,8 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _LABELLED = re.compile(r"^(?:step|section|part|phase|stage|task)\s+\d", re.IGNORECASE)
+SHORT = 16
+"""How long a name made from words is."""
 _LONGEST_TITLE = 300
 _LONGEST_LINE = 2000
 
@@ -64,9 +66,11 @@ def number(text: str) -> tuple[str, str]:
     return ("", text) if bare else (found["number"].upper(), text[found.end() :])
 
 
-def slug(text: str, longest: int = 26) -> str:
-    """A short name of letters, digits and dashes; whole words, and a digest where the script has no such letters."""
+def slug(text: str, longest: int = SHORT) -> str:
+    """A short name of letters, digits and dashes, without small words; a digest where there are no such letters."""
     words = re.findall(r"[a-z0-9]+", _folded(text).replace("'", ""))
+    telling = [word for word in words if word not in _SMALL]
+    words = telling or words
     name = ""
     for word in words:
         if name and len(name) + 1 + len(word) > longest:
@@ -75,6 +79,8 @@ def slug(text: str, longest: int = 26) -> str:
     return name or "x" + hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+_SMALL_WORDS = "a an the of to for and or in on at by with is are was were be been it its this that all"
+_SMALL = frozenset(_SMALL_WORDS.split())
 _ENDINGS = r"complete|valid|ready|sent|done|rolled back|working|taken|run|\w+ed"
 _LEADING = (
     "the|this|a|an|we|you|are|is|was|were|there|has|have|contains?|includes?|using|used|release|any|it|requires?|"

@@ -44,7 +44,7 @@ def test_boxes_are_ticked_and_nothing_else(before, after):
 
 def test_a_box_over_others_is_ticked_when_all_of_them_hold():
     text = "- [x] all\n  - [ ] one\n  - two\n"
-    ids = ["top.all.one", "top.all.two"]
+    ids = ["top.one", "top.two"]
     half = completed(text, {ids[0]: PASSED, ids[1]: Mark("pending", holds=False)})
     assert (half.text, half.unticked) == ("- [ ] all\n  - [x] one\n  - two\n", [1])
     assert completed(text, dict.fromkeys(ids, PASSED)).text == "- [x] all\n  - [x] one\n  - two\n"
@@ -60,7 +60,7 @@ def test_notes_say_status_time_person_and_evidence():
     said = "\u2014 **attested** 2026-03-01 02:00 UTC, marta@ehr.example, [evidence](<https://t.example/1>)"
     text = "# T\n\n## Step 1: Deploy ##  \n\n```\nx\n```\n\n- [ ] a (if b)  \n  more\\\n"
     marks = {"1": mark, "1.a-if-b-more": mark, "1.1": mark}
-    done = completed("- [ ] a  \n  more words  \r\n", {"top.a-more-words": mark}, plain=False)
+    done = completed("- [ ] a  \n  more words  \r\n", {"top.more-words": mark}, plain=False)
     assert done.text == f"- [x] a  \n  more words {OPEN}{said}{CLOSE}  \r\n"
     done = completed(text.partition("- [ ]")[0], marks, plain=False)
     assert f"## Step 1: Deploy {OPEN}{said}{CLOSE} ##  \n" in done.text

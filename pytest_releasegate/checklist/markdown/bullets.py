@@ -28,7 +28,7 @@ _FIELD = re.compile(
 )
 _ASIDE = re.compile(r"^\W*(?:⚠|💡|\u2139|📝|👉|🔗|note that\b|e\.g\.|i\.e\.)", re.IGNORECASE)
 _ONLY_CODE = re.compile(r"^`+[^`]+`+[.:;]?$")
-_ONLY_LINK = re.compile(r"^(?:\[[^\]]*\]\([^)\s]*[^)]*\)|<?https?://\S+>?)\W*$")
+_ONLY_LINK = re.compile(r"^(?:\[[^\]]*\]\([^)\s]*[^)]*\)|<?https?://\S+>?)\W*?(?:\([^()]*\)\W*)?$")
 _TO_FILL = re.compile(r"_{4}|\.{5}|\u2026{2}")
 _STRUCK = re.compile(r"~~[^~]+~~\W*$")
 _OWNER = re.compile(r"^(?:owner|assignee|assigned to|responsible)\s*:\s*(?P<who>[^@,;]{2,40})$", re.IGNORECASE)

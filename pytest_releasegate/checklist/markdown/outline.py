@@ -25,7 +25,7 @@ _TRIGGERS = re.compile(
 )
 _SIGN_OFF = re.compile(r"sign[- ]?offs?\b|approvals?\b|approvers?\b|signatures?\b|signatories", re.IGNORECASE)
 _ASIDE = re.compile(
-    r"^(?:(?:.* )?backlog|roadmap|future.*|"
+    r"^(?:(?:.* )?(?:backlog|details|info|information)|roadmap|future.*|"
     r"table of contents|contents|toc|purpose|overview|introduction|background|about|scope|references?|resources?"
     r"|(?:useful |related |quick )?(?:links?|documents?|documentation|reading)|"
     r"further reading|see also|glossary|definitions?|legend"

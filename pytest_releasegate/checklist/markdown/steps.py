@@ -38,11 +38,7 @@ def heading_steps(sections: list[Section], entries: list[Entry], account: Accoun
     for section in sections:
         if section.first == section.last or id(section) in busy or section.aside or section.examples:
             continue
-        numbered = section.number[:1].isdigit() and not section.below and _IMPERATIVE.match(section.title)
-        shown = section.level < 7 and not section.below and _has_code(section)
-        shown = shown and (is_deed(section.title) or section.phase is Phase.ROLLBACK)
-        status = _status(section)
-        if not (section.is_step or numbered or shown or status):
+        if not _is_step(section):
             continue
         if any(one.is_step for one in _under(section)):
             continue
@@ -56,6 +52,16 @@ def heading_steps(sections: list[Section], entries: list[Entry], account: Accoun
         account.turn(section.first, section.first + 1, Part.GATE)
         found.append(made)
     return found
+
+
+def _is_step(section: Section) -> bool:
+    """Whether a heading under which nothing is to be looked at is a step: it says so, or bears a status, or commands."""
+    if section.is_step or _status(section):
+        return True
+    deed, code = is_deed(section.title), _has_code(section)
+    if section.number[:1].isdigit() and ((deed and not section.below) or (code and section.timed)):
+        return True
+    return section.level < 7 and not section.below and code and (deed or section.phase is Phase.ROLLBACK)
 
 
 def is_deed(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checks import kinds
@@ -82,6 +83,7 @@ _ROLES: tuple[tuple[str, str], ...] = (
 _COMPILED_ROLES = tuple((re.compile(words, re.IGNORECASE), role) for words, role in _ROLES)
 
 
+@lru_cache(4096)
 def suggestion(text: str) -> tuple[str, str]:
     """A check that might look at the line, as YAML, and the words that made it a guess; both empty without one."""
     known = set(kinds())
@@ -96,6 +98,7 @@ def _first(text: str, wanted: Callable[[str], bool]) -> tuple[str, str]:
     return "", ""
 
 
+@lru_cache(4096)
 def role_of(text: str) -> str:
     """The role whose word the line asks for, by its words; `release_manager` when they say nothing."""
     return next((role for words, role in _COMPILED_ROLES if words.search(text)), "release_manager")

@@ -119,8 +119,9 @@ def _check_fields(kind: str, said: Mapping[str, Any]) -> None:
 
 
 def _segment(text: str) -> str:
+    # no folder above, no hidden one (which uploads of artifacts leave out), none without a name
     quoted = quote(text, safe="")
-    return quoted if quoted.strip(".") else "%" + quoted.replace(".", "%2E")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted or "%"
 
 
 def _text(value: Any) -> bool:

@@ -482,10 +482,11 @@ def test_only_what_is_named_travels(records: Callable[[str], Store], bundle: Dir
 
 
 def test_names_are_safe_whatever_people_call_their_releases(records: Callable[[str], Store], bundle: Directory) -> None:
-    for version in ("..", "../../etc", "a/b", "1 0", "Ä:*", ""):
+    for version in ("..", "../../etc", ".5", "a/b", "1 0", "Ä:*", ""):
         records("a").open_release(release(version=version), plan())
     push(records("a"), bundle)
     assert all((bundle.folder / name).resolve().is_relative_to(bundle.folder.resolve()) for name in bundle.names())
+    assert not [name for name in bundle.names() if "/." in f"/{name}" or set(name) & set('"<>|*?:\\')]
     assert {path.name for path in bundle.folder.parent.iterdir() if path.is_dir()} == {"bundle"}
     pull(records("b"), bundle)
     assert seen(records("b")) == seen(records("a"))

@@ -26,7 +26,7 @@ writes `gates/`, `smoke/`, `load/`, a `conftest.py` and pytest's settings into t
 no option says, and replaces nothing without `--force`. The reference checklist has 270 lines: what a check can look at
 is looked at, and the others are `attest` gates that name the role, and by `instead_of` the kind of check to come. A
 document that the folder does not have is a person's word until it is there. Tables, pages and flows are those of the
-demo's health record, to be replaced by your own; the roles in `stakeholders.yaml` have nobody in them yet."""
+demo's health record, to be replaced by your own, as are the placeholders that hold the roles in `stakeholders.yaml`."""
 
 EDITORS = """\
 ## In an editor

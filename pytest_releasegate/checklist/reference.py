@@ -53,7 +53,7 @@ def variable(product: str) -> str:
 def adopted(root: Path) -> dict[str, str]:
     """The reference's files, by name, as a product at that root can use them; its environments are another matter.
 
-    Nobody holds a role yet. A document that the product does not have is a person's word until it is there.
+    Placeholders hold the roles. A document that the product does not have is a person's word until it is there.
     """
     found = {}
     for folder in FOLDERS:

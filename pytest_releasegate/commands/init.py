@@ -7,7 +7,6 @@ import re
 import shlex
 import sys
 import tomllib
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,12 +94,11 @@ def _line(what: str, default: str) -> str:
 
 def _imported(path: Path) -> dict[str, str]:
     """The gate files that a Markdown checklist becomes; raises `BrokenPlan` where it cannot be read as one."""
-    package = "pytest_releasegate.checklist.markdown"
-    try:
-        gatefiles, lines, reading = (import_module(f"{package}.{name}") for name in ("gatefiles", "lines", "reading"))
-    except ModuleNotFoundError:
-        raise UsageProblem("--from: this version reads no Markdown", "leave it out, and change the files") from None
-    found = reading.read_checklist(lines.read_source(path, str(path)))
+    from pytest_releasegate.checklist.markdown import gatefiles
+    from pytest_releasegate.checklist.markdown.lines import read_source
+    from pytest_releasegate.checklist.markdown.reading import read_checklist
+
+    found = read_checklist(read_source(path, str(path)))
     found.refuse_nothing()
     files = {f"gates/{name}": with_modeline(text) for name, text in gatefiles.gate_files(found).items()}
     roles = gatefiles.stakeholders(found)
@@ -174,4 +172,4 @@ def _next(asked: argparse.Namespace, target: Target, root: Path, configured: boo
     yield "  pytest -m predeploy             # the first look: a HOLD that says what is open"
     if not asked.source:
         yield "The tables, pages and flows in these gates are those of the demo's health record: put in your own."
-        yield "Placeholders hold the roles: put your people into gates/stakeholders.yaml."
+    yield "Placeholders hold the roles: put your people into gates/stakeholders.yaml."

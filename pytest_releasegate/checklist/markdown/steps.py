@@ -55,7 +55,7 @@ def heading_steps(sections: list[Section], entries: list[Entry], account: Accoun
 
 
 def _is_step(section: Section) -> bool:
-    """Whether a heading under which nothing is to be looked at is a step: it says so, or bears a status, or commands."""
+    """Whether a heading under which nothing is looked at is a step: it says so, or bears a status, or commands."""
     if section.is_step or _status(section):
         return True
     deed, code = is_deed(section.title), _has_code(section)

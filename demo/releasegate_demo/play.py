@@ -167,9 +167,8 @@ def _attest(stage: Stage, when: str, *phases: Phase, step: str = "", left_out: s
     said = [word for word in said if left_out != "word" or word["control_id"] != "1.3.4"]
     for word in said:
         if word["control_id"] in EVIDENCE:
-            word["evidence"] = f"../evidence/{word['control_id']}.txt"
-    path = stage.folder / ".releasegate" / f"said-{when.replace(' ', '-')}.yaml"
-    path.parent.mkdir(exist_ok=True)
+            word["evidence"] = f"{word['control_id']}.txt"
+    path = stage.folder / "evidence" / f"said-{when.replace(' ', '-')}.yaml"
     path.write_text(yaml.safe_dump(said, sort_keys=False, allow_unicode=True), encoding="utf-8")
     stage.call("releasegate", "attest", "--file", str(path.relative_to(stage.folder)))
 

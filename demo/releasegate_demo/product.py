@@ -69,7 +69,9 @@ def make_product(folder: Path, signers: str = "") -> dict[str, str]:
         shutil.copytree(reference() / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     shutil.copytree(Path(__file__).parent / "migrations", folder / "migrations")
     (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
-    (folder / ".gitignore").write_text(".releasegate/\n__pycache__/\n.pytest_cache/\ntest-results/\n", encoding="utf-8")
+    (folder / ".gitignore").write_text(
+        ".releasegate/\nevidence/said-*\n__pycache__/\n.pytest_cache/\ntest-results/\n", encoding="utf-8"
+    )
     if signers:
         (folder / "gates" / "allowed_signers").write_text(signers, encoding="utf-8")
     (folder / "evidence").mkdir()

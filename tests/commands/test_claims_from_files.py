@@ -147,9 +147,7 @@ def failed(opened, product):
     with open_store(f"sqlite:///{product.root / '.releasegate' / 'record.db'}", create=False) as store:
         release = store.releases()[-1]
         planned = store.plan(release.id).by_id()["6.1.1"]
-        run = store.start_run(
-            release.id, Run(started_at=NOW, expression="predeploy", scope=("6.1.1",), host="h", pid=1)
-        )
+        run = Run(started_at=NOW, expression="predeploy", scope=("6.1.1",), host="h", pid=1)
         looked = Result(gate="6.1.1", status=Status.FAILED, started_at=NOW, gate_digest=planned.digest)
         store.add_result(release.id, store.start_run(release.id, run), looked, {})
     return opened

@@ -6,12 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pytest_releasegate.checklist.loader import load
 from pytest_releasegate.cli import build_parser
+from pytest_releasegate.lifecycle.foreign import read_attestations, read_waivers
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -64,6 +66,20 @@ def test_the_files_of_the_policy_load_together(product):
         ["hotfix"],
         "release_manager",
         {"prod": ("staging",)},
+    )
+
+
+def test_the_files_of_other_tools_are_read():
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    ((word,), odd), (waiver,) = (
+        read_attestations("a.json", dict(blocks("json"))["claims.md"], "", now),
+        read_waivers("w.yaml", dict(blocks("text"))["claims.md"], "Europe/Berlin")[0],
+    )
+    assert (word.gate, word.person, odd) == ("6.3.4", "cyd@clinic.example", [])
+    assert (waiver.gate, waiver.role, waiver.expires_at) == (
+        "6.3.1",
+        "release_manager",
+        datetime(2026, 3, 13, 23, tzinfo=UTC),
     )
 
 

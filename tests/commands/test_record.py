@@ -106,6 +106,43 @@ def test_a_failure_that_another_job_saw_is_no_go_everywhere(places: list[Product
     assert [place.releasegate("status", "--exit-code").code for place in places] == [1, 1, 1]
 
 
+def signing(root: Path) -> Path:
+    """Lets one manager sign the phase; gives the manager's key."""
+    key = root.parent / "manager"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=60)
+    files = {
+        "gates/stakeholders.yaml": "roles:\n  manager: {title: Manager, people: [ann@x]}\n",
+        "gates/allowed_signers": f"ann@x {key.with_suffix('.pub').read_text()}",
+    }
+    for name, text in files.items():
+        (root / name).write_text(text)
+    return key
+
+
+def test_a_signature_counts_in_every_record_and_a_changed_file_in_none(places: list[Product], tmp_path: Path) -> None:
+    one, two, _ = places
+    signed = (GATES[0], "id: S1, title: Manager, sign_off: manager")
+    key = signing(one.root)
+    for name in ("gates/stakeholders.yaml", "gates/allowed_signers"):
+        two.write(name, (one.root / name).read_text())
+    for place in (one, two):
+        place.gates("predeploy", *signed)
+    assert one.pytest("-m", "predeploy").code == 10
+    assert one.releasegate("record", "push", "../bundle").code == 0
+    assert two.releasegate("record", "pull", "../bundle").code == 0
+    ran = two.releasegate("sign", "manager", "--person", "ann@x", "--key", str(key))
+    assert (ran.code, ran.has("signs as manager with SHA256:")) == (0, True), ran.out
+    assert two.releasegate("record", "push", "../bundle").code == 0
+    assert one.releasegate("record", "pull", "../bundle").has("1 claims")
+    assert [place.releasegate("status", "--exit-code").code for place in (one, two)] == [0, 0]
+    (file,) = [
+        path for path in (tmp_path / "bundle" / "blobs").iterdir() if b"BEGIN SSH SIGNATURE" in path.read_bytes()
+    ]
+    file.write_bytes(file.read_bytes().replace(b"ann@x", b"bob@x"))
+    ran = one.releasegate("record", "pull", "../bundle", "--record", f"sqlite:///{tmp_path}/new.db")
+    assert (ran.code, ran.has("its content is not what the digest in its name says")) == (4, True)
+
+
 def test_other_gates_are_refused_with_what_to_do(places: list[Product]) -> None:
     one, two, _ = places
     one.pytest("-m", "predeploy and high")

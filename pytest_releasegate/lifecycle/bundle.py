@@ -99,6 +99,8 @@ def push(store: Store, bundle: Bundle, wanted: Wanted | None = None) -> Counter[
 
     Raises `UsageProblem` where the record has defects, the bundle was changed, or both cannot be right.
     """
+    from pytest_releasegate.store.sharing import disagreements
+
     if defects := store.verify():
         more = f"\nand {len(defects) - _MOST} more" if len(defects) > _MOST else ""
         what = "the record was changed past its chain, and is not passed on:\n" + "\n".join(defects[:_MOST]) + more
@@ -107,8 +109,8 @@ def push(store: Store, bundle: Bundle, wanted: Wanted | None = None) -> Counter[
     mine = {each.name: each for each in here.documents.values() if wanted.admits(each)}
     there = _opened(bundle, missing_is_empty=True)
     about = {each.about for each in mine.values()}
-    if problems := store.disagreements(each for each in there.documents.values() if each.about in about):
-        raise BrokenPlan(problems)
+    if wrong := disagreements(here, [each for each in there.documents.values() if each.about in about]):
+        raise BrokenPlan(wrong)
     new = {name: each for name, each in mine.items() if name not in there.documents}
     blobs = {digest for each in mine.values() for digest in _needs(each)} - there.blobs
     held = ((digest, here.plans.get(digest) or store.evidence_body(digest)) for digest in sorted(blobs))

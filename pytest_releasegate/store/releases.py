@@ -181,6 +181,9 @@ class Releases(Base):
     def _known(self, connection: Connection, release_id: int) -> Release:
         return _release(self._row(connection, release_id))
 
+    def _every(self, connection: Connection) -> dict[int, Release]:
+        return {int(row.id): _release(row) for row in connection.execute(_rows())}
+
     def _change(
         self,
         release_id: int,

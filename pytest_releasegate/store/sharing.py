@@ -39,11 +39,12 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.store.chain import Writing
 
-__all__ = ["Load", "Sharing"]
+__all__ = ["Load", "Sharing", "disagreements"]
 
 Load = Callable[[str], bytes | None]
 """Gives the bytes of a digest from a bundle; None when it does not have them."""
 
+_ROWS_AN_ENTRY = 100
 _JSON = {"facts", "derived", "authors"}
 
 
@@ -52,13 +53,8 @@ class Sharing(People):
 
     def documents(self) -> Gathered:
         """All that the record holds, as documents that mean the same in every record."""
-        known = {release.id: release for release in self.releases()}
         with self._reading() as connection:
-            return gather(connection, known)
-
-    def disagreements(self, documents: Iterable[Document]) -> list[Problem]:
-        """Why these documents cannot be taken in beside what the record holds; none when they can."""
-        return _problems(self.documents(), list(documents))
+            return gather(connection, self._every(connection))
 
     def take(self, documents: Iterable[Document], load: Load) -> Counter[str]:
         """Take in what is new of these documents, all or nothing, and count it by kinds.
@@ -66,18 +62,20 @@ class Sharing(People):
         Raises `BrokenPlan` with every disagreement between the records, and whatever `load` raises.
         """
         whole = list(documents)
-        known = {release.id: release for release in self.releases()}
         with self._writing() as writing:
-            here = gather(writing.connection, known)
-            if problems := _problems(here, whole):
-                raise BrokenPlan(problems)
+            here = gather(writing.connection, self._every(writing.connection))
+            if wrong := disagreements(here, whole):
+                raise BrokenPlan(wrong)
             new = [each for each in whole if each.digest not in here.documents and not _is_settled(here, each)]
             _Taking(writing, here, load).take(sorted(new, key=_order))
         return Counter(each.kind for each in new)
 
 
-def _problems(here: Gathered, documents: Sequence[Document]) -> list[Problem]:
-    """Disagreements about releases, and two documents that say different things of one result or claim."""
+def disagreements(here: Gathered, documents: Sequence[Document]) -> list[Problem]:
+    """Why these documents cannot be taken in beside what the record holds; none when they can.
+
+    Disagreements about releases, and two documents that say different things of one result or claim.
+    """
     found: list[Disagreement] = []
     commits: dict[About | None, set[str]] = {}
     for about in dict.fromkeys(each.about for each in documents if each.about):
@@ -143,6 +141,7 @@ class _Taking:
         self._writing = writing
         self._here = here
         self._load = load
+        self._unsaid: list[int] = []
 
     def take(self, documents: Sequence[Document]) -> None:
         for about in dict.fromkeys(each.about for each in documents if each.about):
@@ -159,6 +158,7 @@ class _Taking:
         for each in documents:
             if each.kind in take:
                 take[each.kind](each)
+        self._say()
 
     def _events(self, about: About, new: Sequence[Document]) -> None:
         if not new:
@@ -216,7 +216,7 @@ class _Taking:
         run_id = self._run_id(document)
         names = ("ended_at", "decision", "exit_code")
         self._writing.update(runs, run_id, {name: document.said[name] for name in names})
-        self._writing.entry("run ended", run_id)
+        self._wrote(run_id)
 
     def _result(self, document: Document) -> None:
         said = dict(document.said)
@@ -242,7 +242,7 @@ class _Taking:
         of = {"release_id": release_id, "result_id": row_id, "gate": said["gate"], "at": said["started_at"]}
         for name, value in kept.items():
             self._writing.insert(snapshots, {**of, "name": name, "value": plain(value)})
-        self._writing.entry("result", row_id)
+        self._wrote(row_id)
 
     def _claim(self, document: Document) -> None:
         said = document.said
@@ -250,6 +250,7 @@ class _Taking:
             self._keep(said["file"], f"the file of the {said['claim']['kind']} {identity(said['claim'])[:12]}")
         if said["evidence"]:
             self._keep_if_there(said["evidence"], 0)
+        self._say()
         insert_claim(
             self._writing,
             replace(_release_of(document), id=self._release_id(document)),
@@ -274,8 +275,19 @@ class _Taking:
     def _insert(self, table: Any, document: Document, values: dict[str, Any]) -> int:
         release_id = self._release_id(document) if document.about else None
         row_id = self._writing.insert(table, {"release_id": release_id, **values})
-        self._writing.entry(f"taken in: {document.kind}", row_id)
+        self._wrote(row_id)
         return row_id
+
+    def _wrote(self, row_id: int) -> None:
+        self._unsaid.append(row_id)
+        if len(self._unsaid) >= _ROWS_AN_ENTRY:
+            self._say()
+
+    def _say(self) -> None:
+        """Close what was written so far into an entry of the chain."""
+        if self._unsaid:
+            self._writing.entry("taken in", self._unsaid[-1])
+            self._unsaid = []
 
     def _release_id(self, document: Document) -> int:
         assert document.about is not None  # noqa: S101  `read` has seen to it

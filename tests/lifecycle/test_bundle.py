@@ -95,6 +95,25 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def original(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a record that has something of everything, and the bundle that it was pushed into."""
+    folder = tmp_path_factory.mktemp("original")
+    shutil.copy(empty, folder / "a.db")
+    with open_store(f"sqlite:///{folder}/a.db") as store:
+        filled(store)
+        push(store, Directory(folder / "bundle"))
+    return folder
+
+
+@pytest.fixture
+def pushed(original: Path, tmp_path: Path) -> Directory:
+    """The record `a` and its bundle."""
+    shutil.copy(original / "a.db", tmp_path / "a.db")
+    shutil.copytree(original / "bundle", tmp_path / "bundle")
+    return Directory(tmp_path / "bundle")
+
+
 @pytest.fixture
 def records(tmp_path: Path, empty: Path) -> Iterator[Callable[[str], Store]]:
     """Empty records by names."""
@@ -102,7 +121,8 @@ def records(tmp_path: Path, empty: Path) -> Iterator[Callable[[str], Store]]:
 
     def record(name: str) -> Store:
         if name not in made:
-            shutil.copy(empty, tmp_path / f"{name}.db")
+            if not (tmp_path / f"{name}.db").exists():
+                shutil.copy(empty, tmp_path / f"{name}.db")
             made[name] = open_store(f"sqlite:///{tmp_path / name}.db")
         return made[name]
 
@@ -345,60 +365,54 @@ def test_a_release_that_one_record_deployed_is_deployed_in_the_other(
 
 @pytest.mark.parametrize("kind", ["opened", "replanned", "run", "result", "claim", "audit", "push", "blobs"])
 def test_a_changed_file_is_refused_and_nothing_is_taken_in(
-    kind: str, records: Callable[[str], Store], bundle: Directory
+    kind: str, records: Callable[[str], Store], pushed: Directory
 ) -> None:
-    filled(records("a"))
-    push(records("a"), bundle)
-    name = next(name for name in bundle.names() if f"/{kind}/" in f"/{name}")
-    path = bundle.folder / name
+    name = next(name for name in pushed.names() if f"/{kind}/" in f"/{name}")
+    path = pushed.folder / name
     path.write_bytes(path.read_bytes().replace(b"a", b"b"))
     before = records("b").head()
-    assert f"{path}: its content is not what the digest in its name says" in problem(lambda: pull(records("b"), bundle))
+    assert f"{path}: its content is not what the digest in its name says" in problem(lambda: pull(records("b"), pushed))
     assert (records("b").head(), records("b").releases()) == (before, [])
 
 
 @pytest.mark.parametrize("kind", ["opened", "run", "result", "claim", "audit"])
-def test_a_copy_that_is_not_whole_is_refused(kind: str, records: Callable[[str], Store], bundle: Directory) -> None:
-    filled(records("a"))
-    push(records("a"), bundle)
-    name = next(name for name in bundle.names() if f"/{kind}/" in f"/{name}")
-    (bundle.folder / name).unlink()
-    assert f"1 of its files are missing, the first is {name}" in problem(lambda: pull(records("b"), bundle))
+def test_a_copy_that_is_not_whole_is_refused(kind: str, records: Callable[[str], Store], pushed: Directory) -> None:
+    name = next(name for name in pushed.names() if f"/{kind}/" in f"/{name}")
+    (pushed.folder / name).unlink()
+    assert f"1 of its files are missing, the first is {name}" in problem(lambda: pull(records("b"), pushed))
 
 
 def test_a_missing_plan_or_claim_file_is_refused_and_missing_evidence_is_not(
-    records: Callable[[str], Store], bundle: Directory
+    records: Callable[[str], Store], pushed: Directory
 ) -> None:
-    filled(records("a"))
-    push(records("a"), bundle)
-    bodies = {name: (bundle.folder / name).read_bytes() for name in bundle.names() if name.startswith("blobs/")}
+    bodies = {name: (pushed.folder / name).read_bytes() for name in pushed.names() if name.startswith("blobs/")}
     assert len(bodies) == 5
     for name, body in bodies.items():
-        (bundle.folder / name).unlink()
+        (pushed.folder / name).unlink()
         if body in {b"the pdf", b"1.1 passed 2 "}:
             continue
-        assert "is not in the bundle" in problem(lambda: pull(records("b"), bundle))
+        assert "is not in the bundle" in problem(lambda: pull(records("b"), pushed))
         assert records("b").releases() == []
-        (bundle.folder / name).write_bytes(body)
-    pull(records("b"), bundle)
+        (pushed.folder / name).write_bytes(body)
+    pull(records("b"), pushed)
     assert seen(records("b"))["1.4.0/prod"]["evidence"] == [None]
-    assert push(records("b"), bundle) == Counter()
+    assert push(records("b"), pushed) == Counter()
     assert records("b").verify() == []
 
 
-def forged(bundle: Directory, kind: str, changes: dict[str, Any]) -> str:
+def forged(pushed: Directory, kind: str, changes: dict[str, Any]) -> str:
     """A file of the bundle changed, under the name that it should have then, with its old one removed everywhere."""
-    name = next(name for name in bundle.names() if f"/{kind}/" in name)
-    path = bundle.folder / name
+    name = next(name for name in pushed.names() if f"/{kind}/" in name)
+    path = pushed.folder / name
     document = json.loads(path.read_bytes())
     path.unlink()
-    shutil.rmtree(bundle.folder / "push")
+    shutil.rmtree(pushed.folder / "push")
     document.update(changes)
     kinds = {"format", "kind", "release"}
     about = document["release"] and tuple(document["release"])
     made = Document(document["kind"], about, {each: value for each, value in document.items() if each not in kinds})
-    (bundle.folder / made.name).parent.mkdir(parents=True, exist_ok=True)
-    (bundle.folder / made.name).write_bytes(made.body)
+    (pushed.folder / made.name).parent.mkdir(parents=True, exist_ok=True)
+    (pushed.folder / made.name).write_bytes(made.body)
     return made.name
 
 
@@ -427,27 +441,23 @@ def forged(bundle: Directory, kind: str, changes: dict[str, Any]) -> str:
     ],
 )
 def test_malformed_documents_are_refused_whatever_their_digest(
-    kind: str, changes: dict[str, Any], said: str, records: Callable[[str], Store], bundle: Directory
+    kind: str, changes: dict[str, Any], said: str, records: Callable[[str], Store], pushed: Directory
 ) -> None:
-    filled(records("a"))
-    push(records("a"), bundle)
-    forged(bundle, kind, changes)
-    assert said in problem(lambda: pull(records("b"), bundle))
+    forged(pushed, kind, changes)
+    assert said in problem(lambda: pull(records("b"), pushed))
     assert records("b").releases() == []
 
 
 @pytest.mark.parametrize(("kind", "changes"), [("result", {"status": "failed"}), ("claim", {"file": None})])
 def test_two_documents_of_one_thing_are_refused(
-    kind: str, changes: dict[str, Any], records: Callable[[str], Store], bundle: Directory
+    kind: str, changes: dict[str, Any], records: Callable[[str], Store], pushed: Directory
 ) -> None:
-    filled(records("a"))
-    push(records("a"), bundle)
     if kind == "claim":
         changes = {"evidence": "0" * 64}
-    forged(bundle, kind, changes)
+    forged(pushed, kind, changes)
     before = records("a").head()
-    assert "is there with another" in problem(lambda: pull(records("a"), bundle))
-    assert "is there with another" in problem(lambda: push(records("a"), bundle))
+    assert "is there with another" in problem(lambda: pull(records("a"), pushed))
+    assert "is there with another" in problem(lambda: push(records("a"), pushed))
     assert records("a").head() == before
 
 

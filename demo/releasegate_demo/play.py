@@ -10,7 +10,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import yaml
@@ -42,7 +42,7 @@ FACTS = (
     "maintenance=false",
     "billing_changes=true",
     "edge_functions=false",
-    "backfill=false",
+    "backfill=true",
     "survey=false",
     "payments=true",
     "replication=false",
@@ -139,6 +139,13 @@ def _play(stage: Stage, running: Path, commit: str, broken: str) -> int:
     stage.call("pytest", "-m", "postdeploy", "-n", "2")
     stage.say("Is the review on its way?")
     stage.call("pytest", "-m", "review", "-q")
+    stage.say("Older rows get their new columns: before, during and after the backfill")
+    _attest(stage, "at the backfill", Phase.BACKFILL)
+    stage.call("pytest", "-m", "backfill", "-q")
+    stage.call("pytest", "-m", "backfill", "-q")
+    stage.say("And tomorrow, at T+24h: what must people say?")
+    tomorrow = datetime.now(UTC) + timedelta(hours=25)
+    stage.call("releasegate", "todo", "--as-of", tomorrow.isoformat(timespec="seconds"))
     return _end(stage)
 
 
@@ -147,7 +154,7 @@ def _end(stage: Stage) -> int:
     stage.call("releasegate", "status")
     stage.call("releasegate", "report")
     stage.call("releasegate", "verify")
-    code = _worst(stage, "predeploy", "compliance", "deploy", "postdeploy", "review")
+    code = _worst(stage, "predeploy", "compliance", "deploy", "postdeploy", "review", "backfill")
     kept = stage.folder / ".releasegate"
     stage.say(f"The verdict: {_WORDS.get(code, 'none')}")
     sys.stdout.write(f"record: {kept / 'record.db'}\nreport: {kept / 'report.html'}\n")

@@ -53,6 +53,18 @@ EVIDENCE = {
     "11.3.1": "Inbox: 2 questions about passwords. Phone: no calls.",
 }
 
+BACKFILL = """# Backfill of the appointments' mode
+
+## Batch size
+500 rows a batch, 20 batches a minute; the table has 12,000 rows of before 1.3.0.
+
+## Execution order
+Appointments first, then the counters of the schedule that are read from them.
+
+## Rollback plan
+The column may be null until the backfill has ended; to go back is to set it to null where the batch log says so.
+"""
+
 SETTINGS = """[pytest]
 addopts = --import-mode=importlib --strict-markers
 releasegate_env = demo
@@ -77,6 +89,8 @@ def make_product(folder: Path, signers: str = "") -> dict[str, str]:
     (folder / "evidence").mkdir()
     for gate, text in EVIDENCE.items():
         (folder / "evidence" / f"{gate}.txt").write_text(text + "\n", encoding="utf-8")
+    (folder / "docs").mkdir()
+    (folder / "docs" / "backfill-plan.md").write_text(BACKFILL, encoding="utf-8")
     _git(folder, "init", "--quiet", "--initial-branch=main")
     return {version: _commit(folder, version) for version in (OLD, NEW)}
 

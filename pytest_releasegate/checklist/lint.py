@@ -46,7 +46,7 @@ def _ownerless(gates: list[Gate]) -> Iterator[Problem]:
 
 def _unnamed(rules: Rules | None, gates: list[Gate]) -> Iterator[Problem]:
     """Roles that gates ask and that only a placeholder holds."""
-    asked = {str(gate.parameters["role"]): gate for gate in gates if gate.kind in ASKS_PEOPLE}
+    asked = {str(gate.parameters.get("role")) for gate in gates if gate.kind in ASKS_PEOPLE}
     for name, role in rules.roles.items() if rules else ():
         if name in asked and role.people and all(map(is_placeholder, role.people)):
             what = f"{name} is held by a placeholder, {role.people[0]}"

@@ -71,9 +71,13 @@ def coverage(gates: Iterable[PlannedGate]) -> str:
 
 
 def todo_lines(view: ReleaseView, role: str, *, columns: int, color: bool) -> list[str]:
-    """What people must say now, by role, each with the command that says it; facts come first."""
+    """What people must say now, by role, each with the command that says it; facts come first.
+
+    Of a rollback only once it has begun.
+    """
     paint = Paint(color)
     pending = [row for row in view.standings.values() if row.status is Status.PENDING and not row.gate.observe]
+    pending = [row for row in pending if row.gate.phase in view.ahead]
     facts = [row for row in pending if row.reason.startswith("fact ")]
     lines = _section("facts that nobody declared", _facts(facts, view.release), columns, paint) if not role else []
     rows = [row for row in pending if row not in facts]

@@ -120,6 +120,7 @@ class _Gate:
         self.release = release
         self.now = now
         self.put_off = deferred(plan.rules, release.profile, planned.gate) if plan.rules else None
+        self.unseen: tuple[Status, str] | None = None
 
     def standing(self, rows: list[Result], claims: Counted) -> Standing:
         """Its status by its results and by what was said of it."""
@@ -159,6 +160,8 @@ class _Gate:
         cases = [self._case(latest.get(case), rows) for case in self.planned.cases]
         extra = [(row.status, _told(row), row) for case, row in latest.items() if case not in self.planned.cases]
         status, reason, worst = min((*cases, *extra), key=lambda case: PRECEDENCE.index(case[0]))
+        open_ = [(state, why) for state, why, _ in (*cases, *extra) if state not in {*HOLDS, Status.FAILED}]
+        self.unseen = min(open_, key=lambda case: PRECEDENCE.index(case[0]), default=None)
         seen = tuple(row for _, _, row in (*cases, *extra) if row)
         raw = worst.status if worst else status
         return Standing(planned=self.planned, status=status, raw=raw, reason=reason, results=seen)
@@ -184,6 +187,9 @@ class _Gate:
         if waiver.expires_at <= self._moment():
             over = f"{waiver.person}'s waiver expired {waiver.expires_at:%Y-%m-%d %H:%M} UTC"
             return replace(row, reason=f"{row.reason} ({over})" if row.reason else over, waiver=waiver)
+        if self.unseen:
+            reason = f"a case is {self.unseen[0]}: {self.unseen[1]}; {waiver.person} accepts those that failed alone"
+            return replace(row, status=self.unseen[0], raw=Status.FAILED, reason=reason, waiver=waiver)
         until = f"{waiver.expires_at:%Y-%m-%d %H:%M} UTC"
         accepted = f"{waiver.person} ({waiver.role}) until {until}: {waiver.reason}"
         reason = f"{accepted}; it failed: {row.reason}" if row.reason else accepted

@@ -316,3 +316,15 @@ def test_go_rests_on_a_pass_a_word_or_a_live_waiver_for_every_gate(rows: list[Re
         waived = row.waiver is not None and row.waiver.expires_at > NOW and row.waiver.role == "lead"
         assert row.status in {Status.PASSED, Status.ATTESTED, Status.WAIVED, Status.NOT_APPLICABLE}
         assert spoken is not None or waived or any(result.status is Status.PASSED for result in row.results)
+
+
+@pytest.mark.parametrize("other", ["missing", "error", "inconclusive", "passed"])
+def test_a_waiver_accepts_the_case_that_failed_and_none_that_nobody_could_tell(other: str) -> None:
+    planned = replace(gate_of("test"), cases=("a", "b"))
+    states = {"a": Status.FAILED} | ({} if other == "missing" else {"b": Status(other)})
+    rows = [
+        Result(gate="1", case=case, status=status, started_at=NOW, gate_digest="digest")
+        for case, status in states.items()
+    ]
+    expected = Status.WAIVED if other == "passed" else Status(other)
+    assert effective(planned, rows, waiver("live"), {}) is expected

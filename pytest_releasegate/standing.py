@@ -121,6 +121,7 @@ class _Gate:
         self.now = now
         self.put_off = deferred(plan.rules, release.profile, planned.gate) if plan.rules else None
         self.unseen: tuple[Status, str] | None = None
+        self.failed = False
 
     def standing(self, rows: list[Result], claims: Counted) -> Standing:
         """Its status by its results and by what was said of it."""
@@ -157,6 +158,9 @@ class _Gate:
         valid = [row for row in mine if self._in_time(row.started_at)]
         names = dict.fromkeys(row.case for row in valid)
         latest = {case: _newest([row for row in valid if row.case == case]) for case in names}
+        certain = [row for row in valid if row.status in {Status.PASSED, Status.FAILED}]
+        told = [_newest([row for row in certain if row.case == case]) for case in {row.case for row in certain}]
+        self.failed = any(row.status is Status.FAILED for row in told)
         cases = [self._case(latest.get(case), rows) for case in self.planned.cases]
         extra = [(row.status, _told(row), row) for case, row in latest.items() if case not in self.planned.cases]
         status, reason, worst = min((*cases, *extra), key=lambda case: PRECEDENCE.index(case[0]))
@@ -196,8 +200,11 @@ class _Gate:
         return replace(row, status=Status.WAIVED, raw=Status.FAILED, reason=reason, waiver=waiver)
 
     def _deferred(self, row: Standing) -> Standing:
-        """The gate as not due where the release's profile puts it off; a failure is never put off."""
-        if self.put_off is None or row.status in HOLDS or row.status is Status.FAILED:
+        """The gate as not due where the release's profile puts it off; a failure is never put off.
+
+        A look that could not tell takes back no failure before it.
+        """
+        if self.put_off is None or row.status in HOLDS or row.raw is Status.FAILED or self.failed:
             return row
         deployed = self.release.deployed_at
         if deployed and self.now >= deployed + self.put_off:

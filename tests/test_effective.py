@@ -28,7 +28,7 @@ from pytest_releasegate.model import (
     Status,
     Waiver,
 )
-from pytest_releasegate.policy import Grant, Rules
+from pytest_releasegate.policy import Grant, Profile, Rules
 from pytest_releasegate.verdict import decide, stand
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -328,3 +328,25 @@ def test_a_waiver_accepts_the_case_that_failed_and_none_that_nobody_could_tell(o
     ]
     expected = Status.WAIVED if other == "passed" else Status(other)
     assert effective(planned, rows, waiver("live"), {}) is expected
+
+
+def under_hotfix(planned: PlannedGate, rows: list[Result], claims: list[Any]) -> Status:
+    """Where the gate stands under a profile that puts it off."""
+    plan = Plan((planned,), "plan", rules=replace(RULES, profiles={"hotfix": Profile(name="hotfix")}))
+    return stand(plan, rows, Claims.of(claims), release(profile="hotfix"), NOW)["1"].status
+
+
+@pytest.mark.parametrize("later", ["error", "inconclusive"])
+@pytest.mark.parametrize(("first", "expected"), [("failed", None), ("passed", Status.NOT_DUE)])
+def test_a_profile_does_not_put_off_a_failure_that_a_later_look_could_not_tell(
+    later: str, first: str, expected: Status | None
+) -> None:
+    rows = [*results(first, "stale"), *results(later, "fresh")]
+    assert under_hotfix(gate_of("http"), rows, []) is (expected or Status(later))
+
+
+def test_a_profile_does_not_put_off_what_a_person_said_has_failed_once_the_word_expires() -> None:
+    asked = gate_of("attest", parameters={"role": "dba"})
+    failed = [replace(each, expires_at=NOW - DAY / 4) for each in word("failed") if isinstance(each, Attestation)]
+    assert under_hotfix(asked, [], failed) is Status.PENDING
+    assert under_hotfix(asked, [], word("expired")) is Status.NOT_DUE

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_releasegate.claims import NAMESPACE, SignOff, kind_of, to_document
+from pytest_releasegate.claims import NAMESPACE, SignOff, kind_of
 from pytest_releasegate.counting import objection_to
 from pytest_releasegate.errors import BrokenPlan, Problem, UsageProblem, nearest
-from pytest_releasegate.lifecycle.claim_files import signed_bytes, to_file, verified
+from pytest_releasegate.lifecycle.claim_files import document_of, signed_bytes, to_file, verified
 from pytest_releasegate.lifecycle.opening import person
 from pytest_releasegate.policy import Rules
 
@@ -108,15 +108,17 @@ def find_claim(here: Place, release: Release, start: str) -> Claim:
 def _signed(key: str, here: Place, claim: Claim, release: Release, evidence: bytes | None) -> bytes:
     from pytest_releasegate.signatures.signing import default_key, sign
 
-    body = signed_bytes(to_document(claim, release))
+    body = signed_bytes(document_of(claim, release))
     return to_file(claim, release, sign(body, key or default_key(here.root), NAMESPACE), evidence)
 
 
 def _verified(claim: Claim, file: bytes, release: Release, plan: Plan) -> Claim:
     from dataclasses import replace
 
-    from pytest_releasegate.claims import identity
+    from pytest_releasegate.claims import claim_from_document, identity
     from pytest_releasegate.signatures.allowed_signers import parse
 
     signers = parse(plan.rules.signers if plan.rules else "", "gates/allowed_signers")
-    return verified(replace(claim, identity=identity(to_document(claim, release))), file, signers)
+    document = document_of(claim, release)
+    said = claim_from_document(document)
+    return verified(replace(said, identity=identity(document)), file, signers, release)

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
-from pytest_releasegate.claims import NAMESPACE, Claim, claim_from_document, identity, to_document
+from pytest_releasegate.claims import (
+    NAMESPACE,
+    Claim,
+    Revocation,
+    Waiver,
+    claim_from_document,
+    identity,
+    to_document,
+)
+from pytest_releasegate.store.values import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.model import Release
     from pytest_releasegate.signatures.allowed_signers import Signers
 
-__all__ = ["ClaimFile", "from_file", "signed_bytes", "to_file", "verified"]
+__all__ = ["ClaimFile", "document_of", "from_file", "signed_bytes", "to_file", "verified"]
 
 _LARGEST = 64 * 1024 * 1024
 
@@ -38,6 +47,12 @@ class ClaimFile:
     evidence: Mapping[str, bytes] = field(default_factory=dict)
 
 
+def document_of(claim: Claim, release: Release) -> dict[str, Any]:
+    """The claim's document as the record spells its texts."""
+    document: dict[str, Any] = clean(to_document(claim, release))
+    return document
+
+
 def signed_bytes(document: Mapping[str, Any]) -> bytes:
     """What is signed of a claim's document: its RFC 8785 form."""
     body: bytes = rfc8785.dumps(dict(document))
@@ -47,7 +62,7 @@ def signed_bytes(document: Mapping[str, Any]) -> bytes:
 def to_file(claim: Claim, release: Release, signature: str = "", evidence: bytes | None = None) -> bytes:
     """The claim as a file, in JSON."""
     held = {} if evidence is None else {hashlib.sha256(evidence).hexdigest(): base64.b64encode(evidence).decode()}
-    whole = {"claim": to_document(claim, release), "signature": signature or None, "evidence": held}
+    whole = {"claim": document_of(claim, release), "signature": signature or None, "evidence": held}
     return json.dumps(whole, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
@@ -67,8 +82,8 @@ def from_file(body: bytes) -> ClaimFile:
     return ClaimFile(claim_from_document(whole["claim"]), whole["claim"], signature or "", evidence)
 
 
-def verified(claim: Claim, body: bytes, signers: Signers) -> Claim:
-    """The claim of the record with the key that signed its file, or with what is wrong with file or signature."""
+def verified(claim: Claim, body: bytes, signers: Signers, release: Release) -> Claim:
+    """The claim of the release with the key that signed its file, or with what is wrong with file or signature."""
     from pytest_releasegate.signatures.keys import fingerprint
     from pytest_releasegate.signatures.sshsig import SignatureProblem, verify
 
@@ -76,8 +91,11 @@ def verified(claim: Claim, body: bytes, signers: Signers) -> Claim:
         read = from_file(body)
     except ValueError as wrong:
         return replace(claim, flaw=f"its file cannot be read: {wrong}")
-    if identity(read.document) != claim.identity:
+    own = document_of(claim, release)
+    if identity(read.document) != claim.identity or {**read.document, "release": own["release"]} != own:
         return replace(claim, flaw="its file says something else than the record")
+    if not _is_about(claim, read.document.get("release"), own["release"]):
+        return replace(claim, flaw="its file is about another release")
     if not read.signature:
         return claim
     try:
@@ -87,6 +105,16 @@ def verified(claim: Claim, body: bytes, signers: Signers) -> Claim:
     if objection := signers.allows(claim.person, key, NAMESPACE, claim.at):
         return replace(claim, flaw=objection)
     return replace(claim, key=fingerprint(key))
+
+
+def _is_about(claim: Claim, said: Any, own: Mapping[str, Any]) -> bool:
+    """Whether the release of a claim's document is that one; what is bound to a commit may be of another of it."""
+    if not isinstance(said, dict) or said.get("product") != own["product"]:
+        return False
+    if said.get("commit") not in {"", own["commit"]}:
+        return False
+    elsewhere = isinstance(claim, Revocation) or (isinstance(claim, Waiver) and claim.git_commit == own["commit"] != "")
+    return elsewhere or {**said, "commit": own["commit"]} == own
 
 
 def _json(body: bytes) -> Any:

@@ -37,5 +37,5 @@ def claims_of(store: Store, release: Release, plan: Plan, until: datetime = FORE
 
     signers = parse(plan.rules.signers if plan.rules else "", "gates/allowed_signers")
     return Claims.of(
-        verified(claim, files[claim.identity], signers) if claim.identity in files else claim for claim in said
+        verified(claim, files[claim.identity], signers, release) if claim.identity in files else claim for claim in said
     )

@@ -54,7 +54,7 @@ class Said(Results):
         return list(self.claims(release_id).attestations)
 
     def claims(self, release_id: int) -> Claims:
-        """All that was said of a release, in the order in which it was recorded, and the waivers of its commit."""
+        """All that was said of a release, as it was recorded, and the waivers of its commit with what revokes them."""
         release = self.release(release_id)
         found = {
             kind: tuple(claim_of(kind, row) for row in self._said(table, release))
@@ -74,9 +74,10 @@ class Said(Results):
 
     def _said(self, table: Table, release: Release) -> list[Row[Any]]:
         mine = table.c.release_id == release.id
-        if table is waivers and release.git_commit:
+        if table in {waivers, revocations} and release.git_commit:
             product = select(releases.c.id).where(releases.c.product == release.product)
-            mine |= (waivers.c.git_commit == release.git_commit) & waivers.c.release_id.in_(product)
+            bound = (waivers.c.git_commit == release.git_commit) & waivers.c.release_id.in_(product)
+            mine |= bound if table is waivers else revocations.c.claim.in_(select(waivers.c.identity).where(bound))
         with self._reading() as connection:
             return list(connection.execute(select(table).where(mine).order_by(table.c.id)))
 

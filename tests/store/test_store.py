@@ -395,6 +395,20 @@ def test_a_waiver_of_a_commit_counts_in_every_release_of_it_and_in_no_other_prod
     assert store.verify() == []
 
 
+def test_a_waiver_of_a_commit_is_taken_back_in_every_release_of_it(store: Store, sample: Any) -> None:
+    first, _ = sample.started(store)
+    who = {"person": "ann", "role": "lead", "at": sample.at}
+    store.add_claim(first.id, Waiver(gate="1", reason="r", expires_at=sample.at, git_commit="abc", **who))
+    store.add_claim(first.id, Attestation(gate="2", status=Status.PASSED, **who))
+    said = store.claims(first.id)
+    for claim in (*said.waivers, *said.attestations):
+        store.add_claim(first.id, Revocation(claim=claim.identity, reason="r", **who))
+    other = store.open_release(replace(first, git_commit="abc", environment="other"), store.plan(first.id))
+    product = store.open_release(replace(first, git_commit="abc", product="other"), store.plan(first.id))
+    assert [one.claim for one in store.claims(other.id).revocations] == [said.waivers[0].identity]
+    assert store.claims(product.id).revocations == ()
+
+
 def test_step_events_come_back(store: Store, sample: Any) -> None:
     opened, run_id = sample.started(store)
     closed = StepEvent(phase=Phase.DEPLOY, step="before", event="closed", at=sample.at, run=run_id)

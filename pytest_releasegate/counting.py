@@ -83,6 +83,10 @@ def objection_to(claim: Claim, plan: Plan) -> str:
 
 
 def _gate(claim: Claim, plan: Plan) -> Gate | None:
+    """The gate that the claim is on; of a sign-off, the one that asks its role to sign its phase."""
+    if isinstance(claim, SignOff):
+        asked = (one.gate for one in plan.gates if one.gate.kind == "sign_off" and one.gate.phase is claim.phase)
+        return next((gate for gate in asked if gate.parameters.get("role") == claim.role), None)
     planned = plan.by_id().get(claim.gate) if isinstance(claim, Attestation | Waiver) else None
     return planned.gate if planned else None
 

@@ -232,3 +232,19 @@ def test_a_profile_names_its_own_approvers() -> None:
     standings = stood(signed("lead", "bob", plan), plan=plan, profile="hotfix")
     assert standings["S1"].status is Status.NOT_APPLICABLE
     assert standings["S2"].status is Status.ATTESTED
+
+
+@pytest.mark.parametrize(
+    ("grant", "held"),
+    [
+        (Grant(gates=("S1",), roles=("manager",)), True),
+        (Grant(gates=("S1",), roles=("lead",)), False),
+        (Grant(phases=("review",), roles=("other",)), True),
+        (Grant(phases=("predeploy",), roles=("manager",)), False),
+        (Grant(roles=("manager", "lead")), True),
+    ],
+)
+def test_a_rule_of_sign_narrows_the_sign_offs_that_it_selects_and_no_others(grant: Grant, held: bool) -> None:
+    plan = replace(PLAN, rules=replace(RULES, sign=(grant,)))
+    both = signed("manager", "eve", plan), signed("lead", "bob", plan)
+    assert (word_of(stood(*both, plan=plan)) is Decision.GO) is held

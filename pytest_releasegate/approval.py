@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.counting import Counted
     from pytest_releasegate.model import Plan, PlannedGate, Release, SignOff
+    from pytest_releasegate.policy import Rules
     from pytest_releasegate.standing import Standing
 
-__all__ = ["Approval", "approvals", "role_of", "signers_of", "subject"]
+__all__ = ["Approval", "approvals", "is_barred_author", "role_of", "signers_of", "subject"]
 
 _ASSURANCE = (Status.PASSED, Status.ATTESTED, Status.NOT_DUE, Status.NOT_APPLICABLE, Status.WAIVED)
 """From most to least that a status says was looked at; what is not here holds nothing."""
@@ -57,7 +58,7 @@ def approvals(plan: Plan, standings: Mapping[str, Standing], claims: Counted, re
             continue
         signed, why = _newest(planned, plan, standings, claims, release, taken)
         if signed and not why:
-            taken[planned.gate.phase, signed.person] = role
+            taken[planned.gate.phase, signed.person.lower()] = role
             told = f"{signed.person} ({role}), {signed.at:%Y-%m-%d %H:%M} UTC, key {signed.key}"
             found[name] = Approval(Status.ATTESTED, told, signed)
         else:
@@ -69,6 +70,14 @@ def approvals(plan: Plan, standings: Mapping[str, Standing], claims: Counted, re
 def role_of(planned: PlannedGate) -> str:
     """The role that a gate asks."""
     return str(planned.gate.parameters.get("role", ""))
+
+
+def is_barred_author(rules: Rules | None, release: Release, person: str) -> bool:
+    """Whether the person wrote part of the release, by any of their addresses, and the policy bars who did."""
+    if rules is None or rules.authors_may_sign:
+        return False
+    known = rules.people.get(person)
+    return bool({person.lower(), known.email.lower() if known else ""} & set(release.authors))
 
 
 def _newest(
@@ -102,7 +111,7 @@ def _void(signed: SignOff, plan: Plan, standings: Mapping[str, Standing], releas
         return "the policy has changed since"
     if signed.decision != Decision.GO:
         return f"it was given on {signed.decision}"
-    if rules and not rules.authors_may_sign and signed.person in release.authors:
+    if is_barred_author(rules, release, signed.person):
         return f"{signed.person} wrote part of this release"
     now = subject(signed.phase, standings)
     worse = [change for gate in now if (change := _worse(gate, signed.subject.get(gate, ()), now[gate]))]
@@ -127,5 +136,5 @@ def _rank(status: str) -> int:
 
 
 def _second(signed: SignOff, taken: Mapping[tuple[Phase, str], str]) -> str:
-    other = taken.get((signed.phase, signed.person))
+    other = taken.get((signed.phase, signed.person.lower()))
     return f"{signed.person} has signed as {other} already" if other else ""

@@ -27,7 +27,7 @@ from pytest_releasegate.model import (
     Status,
     Waiver,
 )
-from pytest_releasegate.policy import Grant, Profile, Role, Rules
+from pytest_releasegate.policy import Grant, Person, Profile, Role, Rules
 from pytest_releasegate.verdict import phase_verdict, stand
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -217,6 +217,28 @@ def test_who_wrote_the_release_signs_it_only_where_the_policy_lets_them(may: boo
     row = stood(*said, plan=plan, authors=("eve",))["S1"]
     assert row.status is (Status.ATTESTED if may else Status.PENDING)
     assert ("eve wrote part of this release" in row.reason) is not may
+
+
+@pytest.mark.parametrize(
+    ("holder", "person"),
+    [("Eve@EHR.example", Person("Eve@EHR.example")), ("eve", Person("eve", email="Eve@ehr.example"))],
+)
+def test_an_author_is_known_by_any_spelling_and_by_the_mail_address(holder: str, person: Person) -> None:
+    roles = {"manager": Role("manager", "Manager", (holder,)), "lead": ROLES["lead"]}
+    rules = replace(RULES, roles=roles, people={holder: person}, authors_may_sign=False)
+    plan = replace(PLAN, rules=rules)
+    said = signed("manager", holder, plan)
+    assert stood(said, plan=plan, authors=("eve@ehr.example",))["S1"].status is Status.PENDING
+    assert stood(said, plan=plan, authors=("bob@ehr.example",))["S1"].status is Status.ATTESTED
+
+
+def test_a_person_in_two_spellings_signs_for_one_role() -> None:
+    roles = {"manager": Role("manager", "", ("ann@ehr.example",)), "lead": Role("lead", "", ("Ann@ehr.example",))}
+    plan = replace(PLAN, rules=replace(RULES, roles=roles))
+    word = replace(WORD, person="Ann@ehr.example")
+    both = [signed("manager", "ann@ehr.example", plan, words=[word]), signed("lead", word.person, plan, words=[word])]
+    rows = stood(*both, plan=plan, words=[word])
+    assert [rows["S1"].status, rows["S2"].status] == [Status.ATTESTED, Status.PENDING]
 
 
 def test_a_revoked_signature_is_gone_and_a_new_one_counts() -> None:

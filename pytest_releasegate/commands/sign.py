@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_releasegate.approval import role_of, signers_of, subject
+from pytest_releasegate.approval import is_barred_author, role_of, signers_of, subject
 from pytest_releasegate.commands import _claiming as claiming
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
@@ -91,11 +91,10 @@ def _ready(seen: ReleaseView, phase: Phase) -> None:
 
 
 def _may(seen: ReleaseView, said: SignOff) -> None:
-    rules = seen.plan.rules
-    if rules and not rules.authors_may_sign and said.person in seen.release.authors:
+    if is_barred_author(seen.plan.rules, seen.release, said.person):
         raise UsageProblem(f"{said.person} wrote part of this release", "another holder of the role must sign")
     for row in seen.phases[said.phase].standings:
-        if row.sign_off and row.status is Status.ATTESTED and row.sign_off.person == said.person:
+        if row.sign_off and row.status is Status.ATTESTED and row.sign_off.person.lower() == said.person.lower():
             other = row.sign_off.role
             if other != said.role:
                 raise UsageProblem(f"{said.person} has signed as {other}", "one person signs for one role")

@@ -26,12 +26,17 @@ _PROVEN = (Phase.DEPLOY, Phase.POSTDEPLOY)
 """The phases whose GO shows that a release lives well in an environment."""
 
 
-def conditions(store: Store, release: Release, plan: Plan, now: datetime) -> dict[Phase, list[str]]:
-    """Sentences that hold a phase, by phase; a phase that nothing holds is not in it."""
+def conditions(
+    store: Store, release: Release, plan: Plan, now: datetime, waiting: frozenset[str] = frozenset()
+) -> dict[Phase, list[str]]:
+    """Sentences that hold a phase, by phase; a phase that nothing holds is not in it.
+
+    `waiting` are the environments that wait for this one already: plans of different times may name each other.
+    """
     rules = plan.rules
     if rules is None:
         return {}
-    elsewhere = list(_elsewhere(store, release, rules, now))
+    elsewhere = list(_elsewhere(store, release, rules, now, waiting | {release.environment}))
     held = {
         Phase.PREDEPLOY: [*_planned_for(release, rules), *elsewhere],
         Phase.DEPLOY: [*_out_at(release, rules, now), *elsewhere],
@@ -50,26 +55,31 @@ def _out_at(release: Release, rules: Rules, now: datetime) -> list[str]:
     return closed(rules, release.environment, release.profile, at, at)
 
 
-def _elsewhere(store: Store, release: Release, rules: Rules, now: datetime) -> Iterator[str]:
+def _elsewhere(store: Store, release: Release, rules: Rules, now: datetime, waiting: frozenset[str]) -> Iterator[str]:
     """The environments that must have had this commit first, and do not say GO."""
     for environment in rules.after.get(release.environment, ()):
+        if environment in waiting:
+            continue
         same = [
             one
             for one in store.releases(release.product, environment)
-            if one.git_commit and one.git_commit == release.git_commit
+            if one.git_commit and one.git_commit == release.git_commit and one.opened_at <= now
         ]
         if not same:
             commit = release.git_commit[:10] or "that the record does not know"
             yield f"{environment} comes first, and the record knows no release of commit {commit} there"
-        elif wrong := _not_go(store, same[-1], now):
+        elif wrong := _not_go(store, same[-1], now, waiting):
             yield f"{environment} comes first, and there {wrong}"
 
 
-def _not_go(store: Store, release: Release, now: datetime) -> str:
+def _not_go(store: Store, release: Release, now: datetime, waiting: frozenset[str]) -> str:
+    if release.rolled_back_at and release.rolled_back_at <= now:
+        return f"{release.name} was rolled back {release.rolled_back_at:%Y-%m-%d %H:%M} UTC"
     plan = store.plan(release.id)
     standings = standings_of(store, release, plan, now)
     planned = {gate.gate.phase for gate in plan.gates}
     proven = [phase for phase in _PROVEN if phase in planned] or sorted(planned)
-    words = {phase: phase_verdict(phase, standings, release).decision for phase in proven}
+    held = conditions(store, release, plan, now, waiting)
+    words = {phase: phase_verdict(phase, standings, release, held).decision for phase in proven}
     wrong = [f"{phase} is {word}" for phase, word in words.items() if word is not Decision.GO]
     return f"{release.name}: {', '.join(wrong)}" if wrong else ""

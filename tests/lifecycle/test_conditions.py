@@ -142,3 +142,28 @@ def test_the_environment_that_comes_first(store: Store) -> None:
     opened(store, rules, "staging", version="1.4.0-rc2")
     assert words(store, release) == dict.fromkeys(("predeploy", "deploy", "rollback"), "GO")
     assert view(store, release, NOW).phases[Phase.DEPLOY].decision is Decision.GO
+
+
+def test_an_environment_that_was_rolled_back_proves_nothing(store: Store) -> None:
+    earlier = opened(store, plan(), "staging")
+    later = opened(store, plan(after={"prod": ("staging",)}))
+    assert words(store, later)["deploy"] == "GO"
+    store.roll_back(earlier.id, NOW - HOUR / 2, reason="it leaks", person="ann")
+    assert (
+        "staging comes first, and there 1.4.0/staging was rolled back 2026-01-05 08:30" in words(store, later)["deploy"]
+    )
+
+
+def test_an_environment_that_another_one_holds_proves_nothing(store: Store) -> None:
+    rules = plan(after={"prod": ("staging",), "staging": ("dev",)})
+    opened(store, rules, "staging")
+    later = opened(store, rules)
+    assert "staging comes first, and there 1.4.0/staging: deploy is HOLD" in words(store, later)["deploy"]
+    opened(store, rules, "dev")
+    assert words(store, later)["deploy"] == "GO"
+
+
+def test_plans_of_different_times_that_wait_for_each_other_are_judged(store: Store) -> None:
+    opened(store, plan(after={"staging": ("prod",)}), "staging")
+    later = opened(store, plan(after={"prod": ("staging",)}))
+    assert words(store, later)["deploy"] == "GO"

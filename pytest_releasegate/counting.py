@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.claims import Attestation, Claims, Revocation, SignOff, Waiver, kind_of
 from pytest_releasegate.policy import Action, Rules, objection
+from pytest_releasegate.statuses import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from pytest_releasegate.claims import Claim
     from pytest_releasegate.model import Gate, Plan, PlannedGate, Release
 
-__all__ = ["SKEW", "Counted", "count", "objection_to", "revokes"]
+__all__ = ["ATTESTABLE", "SKEW", "Counted", "count", "objection_to", "revokes"]
 
 SKEW = timedelta(minutes=5)
 """How far the clocks of two machines may differ before a look or a word counts as one of the future."""
+
+ATTESTABLE = frozenset({Status.PASSED, Status.FAILED, Status.NOT_APPLICABLE})
+"""What a person may say of a gate."""
 
 _ACTIONS: dict[type[Claim], Action] = {Attestation: "attest", Waiver: "waive", SignOff: "sign"}
 
@@ -76,10 +80,24 @@ def objection_to(claim: Claim, plan: Plan) -> str:
     if isinstance(claim, Revocation):
         return ""
     gate = _gate(claim, plan)
+    if lacking := _lacks(claim, gate):
+        return lacking
     if gate is None and not isinstance(claim, SignOff):
         return ""
     span = claim.expires_at - claim.at if isinstance(claim, Waiver) else None
     return objection(rules, _ACTIONS[type(claim)], claim.person, claim.role, gate, span=span)
+
+
+def _lacks(claim: Claim, gate: Gate | None) -> str:
+    """What the claim must hold and does not; a person's word that a gate failed counts as it is."""
+    if isinstance(claim, Waiver) and not claim.reason.strip():
+        return "it gives no reason"
+    if not isinstance(claim, Attestation) or claim.status is Status.FAILED:
+        return ""
+    if claim.status not in ATTESTABLE:
+        return f"nobody can say that a gate is {claim.status}"
+    asked = gate.parameters.get("evidence") == "required" if gate else False
+    return "the gate asks for evidence" if asked and not claim.evidence.strip() else ""
 
 
 def _gate(claim: Claim, plan: Plan) -> Gate | None:

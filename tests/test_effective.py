@@ -350,3 +350,33 @@ def test_a_profile_does_not_put_off_what_a_person_said_has_failed_once_the_word_
     failed = [replace(each, expires_at=NOW - DAY / 4) for each in word("failed") if isinstance(each, Attestation)]
     assert under_hotfix(asked, [], failed) is Status.PENDING
     assert under_hotfix(asked, [], word("expired")) is Status.NOT_DUE
+
+
+@pytest.mark.parametrize("status", ["not_due", "waived", "attested", "inconclusive", "pending", "missing", "error"])
+def test_a_word_of_a_status_that_nobody_can_say_does_not_count(status: str) -> None:
+    said = [replace(each, status=Status(status)) for each in word("passed") if isinstance(each, Attestation)]
+    assert effective(gate_of("attest", parameters={"role": "dba"}), [], said, {}) is Status.PENDING
+
+
+@pytest.mark.parametrize(
+    ("said", "evidence", "expected"),
+    [
+        ("passed", "", Status.PENDING),
+        ("passed", "  ", Status.PENDING),
+        ("passed", "https://tickets.example.com/1", Status.ATTESTED),
+        ("not applicable", "", Status.PENDING),
+        ("failed", "", Status.FAILED),
+    ],
+)
+def test_a_word_without_the_evidence_that_the_gate_asks_for_does_not_count(
+    said: str, evidence: str, expected: Status
+) -> None:
+    asked = gate_of("attest", parameters={"role": "dba", "evidence": "required"})
+    words = [replace(each, evidence=evidence) for each in word(said) if isinstance(each, Attestation)]
+    assert effective(asked, [], words, {}) is expected
+
+
+@pytest.mark.parametrize("reason", ["", " \n"])
+def test_a_waiver_without_a_reason_accepts_nothing(reason: str) -> None:
+    blank = [replace(each, reason=reason) for each in waiver("live")]
+    assert effective(gate_of("http"), results("failed", "fresh"), blank, {}) is Status.FAILED

@@ -183,10 +183,12 @@ class _Gate:
         """The failure with what accepts it; a waiver that does not count, or no longer, is told beside it."""
         if row.status is not Status.FAILED:
             return row
-        waivers = claims.waivers(self.planned)
+        every = claims.waivers(self.planned)
+        waivers = [each for each in every if self._is_early_enough(each.at)]
         waiver = max(waivers, key=lambda each: (each.expires_at, each.at, each.identity), default=None)
         if waiver is None:
-            refused = claims.refusal(self.gate.id)
+            late = f"{every[-1].person}'s waiver came after the deployment" if every else ""
+            refused = claims.refusal(self.gate.id) or late
             return replace(row, reason=f"{row.reason} ({refused})") if refused else row
         if waiver.expires_at <= self._moment():
             over = f"{waiver.person}'s waiver expired {waiver.expires_at:%Y-%m-%d %H:%M} UTC"
@@ -220,15 +222,23 @@ class _Gate:
             return gate.phase not in NEEDS_DEPLOYMENT
         if gate.due is not None and at < deployed + gate.due:
             return False
-        if (gate.phase, gate.step) in _BEFORE_DEPLOYMENT:
-            return at <= deployed or self.put_off is not None
-        return gate.phase not in _AFTER_DEPLOYMENT or at >= deployed
+        if self._must_hold_by is not None:
+            return self._is_early_enough(at)
+        return (gate.phase, gate.step) in _BEFORE_DEPLOYMENT or gate.phase not in _AFTER_DEPLOYMENT or at >= deployed
+
+    @property
+    def _must_hold_by(self) -> datetime | None:
+        """The deployment, where the gate had to hold by then."""
+        early = (self.gate.phase, self.gate.step) in _BEFORE_DEPLOYMENT and self.put_off is None
+        return self.release.deployed_at if early else None
+
+    def _is_early_enough(self, at: datetime) -> bool:
+        """Whether a word or a look was not too late for when the gate had to hold."""
+        return self._must_hold_by is None or at <= self._must_hold_by
 
     def _moment(self) -> datetime:
         """The instant at which validity is asked: what came before the deployment had to hold then, not for ever."""
-        deployed = self.release.deployed_at
-        early = (self.gate.phase, self.gate.step) in _BEFORE_DEPLOYMENT and self.put_off is None
-        return min(self.now, deployed) if early and deployed else self.now
+        return min(self.now, self._must_hold_by or self.now)
 
 
 def _newest(rows: Sequence[Result]) -> Result:

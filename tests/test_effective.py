@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_releasegate.model import (
@@ -275,6 +275,7 @@ def decision(rows: list[Result], said: list[Any], plan: Plan = PLAN) -> Decision
     return decide(stand(plan, rows, Claims.of(said), release(), NOW).values()).decision
 
 
+@settings(deadline=None)
 @given(rows=ROWS, said=SAID, seed=st.randoms())
 def test_no_order_of_claims_changes_a_verdict(rows: list[Result], said: list[Any], seed: Any) -> None:
     known = identified(said)
@@ -284,12 +285,14 @@ def test_no_order_of_claims_changes_a_verdict(rows: list[Result], said: list[Any
     assert one == other
 
 
+@settings(deadline=None)
 @given(rows=ROWS, said=SAID)
 def test_a_word_said_twice_is_one_word(rows: list[Result], said: list[Any]) -> None:
     known = identified(said)
     assert decision(rows, known) is decision(rows, [*known, *known])
 
 
+@settings(deadline=None)
 @given(rows=ROWS, said=SAID, gate=NAMES)
 def test_no_removed_row_or_word_of_a_gate_gives_go(rows: list[Result], said: list[Any], gate: str) -> None:
     fewer_rows = [row for row in rows if row.gate != gate]
@@ -297,6 +300,7 @@ def test_no_removed_row_or_word_of_a_gate_gives_go(rows: list[Result], said: lis
     assert decision(fewer_rows, fewer_words) is not Decision.GO
 
 
+@settings(deadline=None)
 @given(rows=ROWS, said=SAID, number=st.integers(0, 7))
 def test_no_removed_waiver_makes_a_verdict_better(rows: list[Result], said: list[Any], number: int) -> None:
     known = identified(said)
@@ -306,6 +310,7 @@ def test_no_removed_waiver_makes_a_verdict_better(rows: list[Result], said: list
     assert decision(rows, fewer).rank >= decision(rows, known).rank
 
 
+@settings(deadline=None)
 @given(rows=ROWS, said=SAID)
 def test_go_rests_on_a_pass_a_word_or_a_live_waiver_for_every_gate(rows: list[Result], said: list[Any]) -> None:
     standings = stand(PLAN, rows, Claims.of(identified(said)), release(), NOW)
@@ -380,3 +385,29 @@ def test_a_word_without_the_evidence_that_the_gate_asks_for_does_not_count(
 def test_a_waiver_without_a_reason_accepts_nothing(reason: str) -> None:
     blank = [replace(each, reason=reason) for each in waiver("live")]
     assert effective(gate_of("http"), results("failed", "fresh"), blank, {}) is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("phase", "step", "hours", "expected"),
+    [
+        (Phase.PREDEPLOY, "", 12, Status.WAIVED),
+        (Phase.PREDEPLOY, "", 36, Status.FAILED),
+        (Phase.DEPLOY, "before", 36, Status.FAILED),
+        (Phase.DEPLOY, "after", 36, Status.WAIVED),
+        (Phase.DEPLOY, "after", 12, Status.WAIVED),
+        (Phase.COMPLIANCE, "", 12, Status.WAIVED),
+    ],
+)
+def test_a_waiver_after_the_deployment_does_not_accept_what_had_to_hold_before_it(
+    phase: Phase, step: str, hours: int, expected: Status
+) -> None:
+    """It was given 24 hours ago; the deployment was so many hours ago."""
+    planned = gate_of("http", phase=phase, step=step)
+    at = NOW - timedelta(hours=hours)
+    looked = at - DAY if expected is Status.FAILED or phase is Phase.PREDEPLOY else NOW
+    rows = [Result(gate="1", status=Status.FAILED, started_at=looked, gate_digest="digest")]
+    row = stand(Plan((planned,), "plan", rules=RULES), rows, Claims.of(waiver("live")), release(deployed_at=at), NOW)[
+        "1"
+    ]
+    assert row.status is expected
+    assert ("waiver came after the deployment" in row.reason) is (expected is Status.FAILED)

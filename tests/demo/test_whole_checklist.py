@@ -69,6 +69,7 @@ def said() -> tuple[Attestation, ...]:
             role=role_of(known[word["control_id"]]),
             at=NOW - 2 * HOUR,
             note=word["explanation"],
+            evidence=f"{word['control_id']}.txt",
             gate_digest=known[word["control_id"]].digest,
             identity=f"word on {word['control_id']}",
         )

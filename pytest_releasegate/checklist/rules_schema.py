@@ -22,8 +22,9 @@ _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 
 def _instant(text: str) -> str:
     try:
-        aware = datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
+        said = datetime.fromisoformat(text)
+        aware = said.tzinfo is not None and said.astimezone(UTC) is not None
+    except (ValueError, OverflowError):
         aware = False
     if not aware:
         raise ValueError(f"expected an instant with its offset, such as 2026-12-20T00:00:00+01:00, got '{text}'")

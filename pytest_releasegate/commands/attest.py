@@ -111,7 +111,10 @@ def _evidence(planned: PlannedGate, said: str, folder: Path, *, inside: bool = F
     if not said:
         return said, None
     if "://" in said:
-        address = urlsplit(said)
+        try:
+            address = urlsplit(said)
+        except ValueError as wrong:
+            raise UsageProblem(f"evidence: '{said}' is no URL: {wrong}", "https://tickets.example.com/4711") from None
         if not (address.scheme and address.netloc) or any(each.isspace() for each in said):
             raise UsageProblem(f"evidence: '{said}' is no URL", "such as https://tickets.example.com/4711")
         if address.password:
@@ -120,9 +123,16 @@ def _evidence(planned: PlannedGate, said: str, folder: Path, *, inside: bool = F
     path = folder / said
     if inside and not path.resolve().is_relative_to(folder.resolve()):
         raise UsageProblem(f"evidence: {said} lies outside the file's folder", "put it beside the file, or give a URL")
-    if not path.is_file():
-        raise UsageProblem(f"evidence: no file {said}", "a file, or a URL with https://")
-    if path.stat().st_size > _LARGEST:
-        raise UsageProblem(f"evidence: {said} is larger than {_LARGEST // 1024 // 1024} MiB", "give a URL instead")
-    body = path.read_bytes()
+    body = _body(path, said)
     return f"{path.name} sha256:{hashlib.sha256(body).hexdigest()}", body
+
+
+def _body(path: Path, said: str) -> bytes:
+    try:
+        if not path.is_file():
+            raise UsageProblem(f"evidence: no file {said}", "a file, or a URL with https://")
+        if path.stat().st_size > _LARGEST:
+            raise UsageProblem(f"evidence: {said} is larger than {_LARGEST // 1024 // 1024} MiB", "give a URL instead")
+        return path.read_bytes()
+    except OSError as wrong:
+        raise UsageProblem(f"evidence: cannot read {said}: {wrong.strerror}", "a file, or a URL") from None

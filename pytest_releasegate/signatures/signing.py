@@ -57,9 +57,14 @@ def default_key(folder: Path | None = None) -> str:
 
 def _file(key: str, stack: ExitStack) -> Path:
     if not key.startswith(_LITERAL):
-        path = Path(key).expanduser()
-        if not path.is_file():
-            raise UsageProblem(f"no such key: {path}", "a private key's file, or a .pub whose other half the agent has")
+        hint = "a private key's file, or a .pub whose other half the agent has"
+        try:
+            path = Path(key).expanduser()
+            there = path.is_file()
+        except (OSError, RuntimeError) as wrong:  # a name that is too long, a home that nobody has
+            raise UsageProblem(f"no such key: {key}: {wrong}", hint) from None
+        if not there:
+            raise UsageProblem(f"no such key: {path}", hint)
         return path
     try:
         public = from_text(key.removeprefix(_LITERAL))

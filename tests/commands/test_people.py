@@ -245,3 +245,18 @@ def test_a_key_of_the_agent_or_a_public_file_is_named_clearly_where_it_is_missin
     missing = tmp_path / "none"
     code, out = ready("sign", "manager", "--person", "ann@ehr.example", "--key", str(missing), at=soon())
     assert (code, str(missing) in out) == (4, True), out
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--evidence", "http://[::1"), "is no URL"),
+        (("--evidence", "x" * 5000), "cannot read"),
+        (("--key", "~nobody-has-this-home/key"), "no such key"),
+        (("--key", "x" * 5000), "no such key"),
+    ],
+)
+def test_a_name_that_cannot_be_a_file_or_a_url_is_told(call, words, why):
+    assert call("open", "1.4.0")[0] == 0
+    code, out = call("attest", "access", "--status", "passed", "--person", "bob@ehr.example", *words)
+    assert (code, why in out) == (4, True), out

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.model import Place as FilePlace
     from pytest_releasegate.model import Plan, Release
 
-__all__ = ["Told", "arguments", "find_claim", "record", "record_all", "role_of_person", "speaker"]
+__all__ = ["Told", "arguments", "find_claim", "record", "record_all", "role_of_person", "said_why", "speaker"]
 
 _SHORTEST = 6
 
@@ -38,6 +38,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--person", default="", help="who says so; your git e-mail address without it")
     text = "sign with this SSH key, or with the agent's key of this .pub file; without it git's signing key"
     parser.add_argument("--key", default="", metavar="FILE", help=text)
+
+
+def said_why(reason: str) -> str:
+    """The reason that was given; raises `UsageProblem` where it says nothing."""
+    if not reason.strip():
+        raise UsageProblem("--reason: expected a sentence, got nothing", "say why, for who reads the record")
+    return reason
 
 
 def speaker(asked: argparse.Namespace, here: Place) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.plan import differences
+from pytest_releasegate.commands import _claiming as claiming
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
 from pytest_releasegate.errors import ExitCode
@@ -25,6 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(asked: argparse.Namespace) -> ExitCode:
     """Show what changed, and freeze it."""
+    claiming.said_why(asked.reason)
     here = place(asked)
     release, plan = here.release(), here.plan()
     changes = differences(here.store.plan(release.id), plan)

@@ -30,6 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(asked: argparse.Namespace) -> ExitCode:
     """Add the revocation to the record."""
+    claiming.said_why(asked.reason)
     here = place(asked)
     release, now = here.release(), asked.clock.now()
     claim = claiming.find_claim(here, release, asked.claim)

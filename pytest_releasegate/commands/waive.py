@@ -57,6 +57,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
     if asked.file:
         _run_file(asked, here, release, seen)
         return ExitCode.GO
+    claiming.said_why(asked.reason)
     row = _failed(seen.standings, asked.gate)
     until = _to_come(parse_instant(asked.until, here.zone), now, "--until")
     who, role = _speaker(asked, here, seen)

@@ -260,3 +260,10 @@ def test_a_name_that_cannot_be_a_file_or_a_url_is_told(call, words, why):
     assert call("open", "1.4.0")[0] == 0
     code, out = call("attest", "access", "--status", "passed", "--person", "bob@ehr.example", *words)
     assert (code, why in out) == (4, True), out
+
+
+@pytest.mark.parametrize("words", [("waive", "notes", "--until", LATER), ("revoke", "abcdef"), ("replan",)])
+def test_a_blank_reason_is_none(call, words):
+    assert call("open", "1.4.0")[0] == 0
+    code, out = call(*words, "--reason", " ")
+    assert (code, "--reason: expected a sentence, got nothing" in out) == (4, True), out

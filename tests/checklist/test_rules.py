@@ -191,6 +191,13 @@ def test_without_the_files_there_are_no_rules(product: Any) -> None:
         ("after: {prod: [prod]}", ["1:15: prod comes after itself"]),
         ("after: {prod: [staging], staging: [prod]}", ["1:15: prod comes after itself"]),
         (
+            "freeze: [{from: 0001-01-01T00:00:00+14:00, until: 2027-01-04T06:00:00Z, reason: r}]",
+            [
+                "1:17: expected an instant with its offset, such as 2026-12-20T00:00:00+01:00, "
+                "got '0001-01-01T00:00:00+14:00'"
+            ],
+        ),
+        (
             "freeze: [{from: 2026-12-20T00:00:00, until: 2027-01-04T06:00:00Z, reason: r}]",
             ["1:17: expected an instant with its offset, such as 2026-12-20T00:00:00+01:00, got '2026-12-20T00:00:00'"],
         ),

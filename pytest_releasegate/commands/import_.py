@@ -47,8 +47,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
     _write(folder, files)
     say(*summary(reading, files, folder.as_posix(), gates))
     people = gatefiles.stakeholders(reading)
-    say(*_unheld(folder / gatefiles.STAKEHOLDERS, list(gatefiles.sign_off_roles(reading))))
-    say(*_beside(folder / gatefiles.STAKEHOLDERS, people, "the roles of the sign-off, held by placeholders"))
+    say(*_unheld(folder / gatefiles.STAKEHOLDERS, list(gatefiles.roles_asked(reading))))
+    say(*_beside(folder / gatefiles.STAKEHOLDERS, people, "the roles that sign and attest, held by placeholders"))
     say(*_beside(folder / ENVIRONMENTS, gatefiles.ENVIRONMENT, "an environment without address, to be filled in"))
     return ExitCode.GO
 
@@ -96,11 +96,11 @@ def _write(folder: Path, files: dict[str, str]) -> None:
 
 
 def _unheld(path: Path, asked: list[str]) -> list[str]:
-    """The roles of the sign-off that a file of stakeholders which is there does not have, in words."""
+    """The roles asked for that a file of stakeholders which is there does not have, in words."""
     known = read(path, path.as_posix()).value if asked and path.exists() else None
     roles = known.get("roles") if isinstance(known, dict) else None
     missing = [name for name in asked if name not in roles] if isinstance(roles, dict) else []
-    return [f"{path.as_posix()} has no role {', '.join(missing)}, and the sign-off asks for it"] if missing else []
+    return [f"{path.as_posix()} has no role {', '.join(missing)}, and gates ask for it"] if missing else []
 
 
 def _beside(path: Path, text: str, what: str) -> list[str]:

@@ -192,7 +192,7 @@ def test_stakeholders_who_are_there_stay_and_missing_roles_are_told(call):
     Path("gates").mkdir()
     people = people.rename("gates/stakeholders.yaml")
     out = call("import", "CHECKLIST.md")[1]
-    assert "gates/stakeholders.yaml has no role qa_lead, and the sign-off asks for it" in out
+    assert "gates/stakeholders.yaml has no role qa_lead, release_manager, and gates ask for it" in out
     assert placeholder("qa_lead") not in people.read_text("utf-8")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.checklist.markdown.reading import Reading
     from pytest_releasegate.phases import Phase
 
-__all__ = ["ENVIRONMENT", "SIGN_OFF", "STAKEHOLDERS", "gate_files", "sign_off_roles", "stakeholders"]
+__all__ = ["ENVIRONMENT", "SIGN_OFF", "STAKEHOLDERS", "gate_files", "roles_asked", "stakeholders"]
 
 SIGN_OFF = "50-sign-off.yaml"
 STAKEHOLDERS = "stakeholders.yaml"
@@ -71,14 +71,16 @@ def gate_files(reading: Reading) -> dict[str, str]:
     return files
 
 
-def sign_off_roles(reading: Reading) -> dict[str, str]:
-    """The roles that sign, by their names in gate files, with their titles."""
-    return {_role(entry): entry.title for entry in reading.of(Part.ROLE)}
+def roles_asked(reading: Reading) -> dict[str, str]:
+    """The roles that sign and those whose word gates ask for, by their names in gate files, with their titles."""
+    signing = {_role(entry): entry.title for entry in reading.of(Part.ROLE)}
+    asked = {_role(entry): entry.owner for entry in reading.of(Part.GATE, Part.TRIGGER)}
+    return signing | {role: title or role.replace("_", " ") for role, title in asked.items() if role not in signing}
 
 
 def stakeholders(reading: Reading) -> str:
-    """The roles of the sign-off as `stakeholders.yaml` holds them, held by placeholders; empty without roles."""
-    roles = sign_off_roles(reading).items()
+    """All roles as `stakeholders.yaml` holds them, held by placeholders; empty for a document that nobody signs."""
+    roles = roles_asked(reading).items() if reading.of(Part.ROLE) else ()
     lines = [f"  {_text(role)}: {{title: {_quoted(title)}, people: [{placeholder(role)}]}}" for role, title in roles]
     return "\n".join([_TO_NAME, "roles:", *lines]) + "\n" if lines else ""
 

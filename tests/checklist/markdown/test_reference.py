@@ -13,6 +13,7 @@ from pytest_releasegate.checklist.markdown.entries import Part
 from pytest_releasegate.checklist.markdown.gatefiles import SIGN_OFF, gate_files, stakeholders
 from pytest_releasegate.checklist.markdown.lines import read_source, source_of
 from pytest_releasegate.checklist.markdown.reading import read_checklist
+from pytest_releasegate.policy import placeholder
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "reference" / "PRODUCTION_RELEASE_CHECKLIST.md"
 BY_HAND = Path(__file__).parent / "reference-gates.tsv"
@@ -51,11 +52,20 @@ def test_triggers_have_the_severity_that_they_name(reading):
     assert severities == ["critical"] * 4 + ["high"] * 4 + ["medium"] * 2 + ["low"]
 
 
+def attested(reading):
+    files = [yaml.safe_load(text) for text in gate_files(reading).values()]
+    return [gate for file in files for item in file["items"] for gate in item["gates"] if "attest" in gate]
+
+
 def test_roles_become_sign_offs_and_stakeholders(reading):
     roles = ["release_manager", "engineering_lead", "database_administrator", "security_lead", "product_owner"]
     gates = yaml.safe_load(gate_files(reading)[SIGN_OFF])["items"][0]["gates"]
     assert [gate["sign_off"]["role"] for gate in gates] == roles
-    assert list(yaml.safe_load(stakeholders(reading))["roles"]) == roles
+    asked = {gate["attest"]["role"] for gate in attested(reading)}
+    people = yaml.safe_load(stakeholders(reading))["roles"]
+    assert list(people)[:5] == roles
+    assert set(people) == asked | set(roles)
+    assert [people[name]["people"] for name in people] == [[placeholder(name)] for name in people]
 
 
 def test_completed_and_stripped_it_is_the_same_byte_for_byte(reading):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.markdown import words
-from pytest_releasegate.checklist.markdown.conditions import condition
+from pytest_releasegate.checklist.markdown.conditions import condition, heading_condition
 from pytest_releasegate.checklist.markdown.entries import Entry, Part
 from pytest_releasegate.checklist.markdown.phases import step_of
 from pytest_releasegate.checklist.markdown.suggest import role_name, role_of, suggestion
@@ -94,12 +94,12 @@ def _items(entry: Entry, when: str) -> Iterator[_Item]:
         alone = entry.line == section.first and section.last > section.first
         title = section.title or entry.title
         yield (
-            _Item(section.key, title, step, _both(condition(section.title), ""), [entry])
+            _Item(section.key, title, step, heading_condition(section), [entry])
             if not alone
             else _Item(section.key, entry.title, step, "", [entry])
         )
     elif entry.part is Part.ITEM:
-        when = _both(when or condition(section.title), own)
+        when = _both(when or heading_condition(section), own)
         step = step_of(entry.phase or section.phase, section.path, entry.title)
         gates = [inner for inner in entry.entries if inner.part is Part.GATE]
         for gate in gates:

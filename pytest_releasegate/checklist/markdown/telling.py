@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.conditions import parse
-from pytest_releasegate.checklist.markdown.conditions import condition
+from pytest_releasegate.checklist.markdown.conditions import condition, heading_condition
 from pytest_releasegate.checklist.markdown.entries import Part
 
 if TYPE_CHECKING:
@@ -71,5 +71,6 @@ def _guesses(reading: Reading) -> Iterator[str]:
 
 
 def _facts(reading: Reading) -> set[str]:
-    texts = {entry.title for entry in reading.each()} | {entry.section.title for entry in reading.entries}
-    return {name for text in texts if (said := condition(text)) for name in parse(said).names}
+    said = {condition(entry.title) for entry in reading.each()}
+    said |= {heading_condition(entry.section) for entry in reading.entries}
+    return {name for text in said if text for name in parse(text).names}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.checklist.markdown.blocks import Block
 
-__all__ = ["Bullet", "bullets", "chooses", "is_field", "only_links", "owner_of", "severity_of"]
+__all__ = ["Bullet", "bullets", "chooses", "is_field", "only_links", "owner_of", "severity_of", "varies"]
 
 _FIELD = re.compile(
     r"^(?:note|nb|tip|hint|warning|caution|important|info|e\.?g\.?|i\.?e\.?|example|command|"
@@ -23,7 +23,8 @@ _FIELD = re.compile(
     r"eta|status|link|links|url|see|see also|doc|docs|documentation|reference|ref|ticket|"
     r"issue|evidence|tool|tools|script|"
     r"priority|severity|rollback|if (?:this |it )?fails|on failure|success criteria|"
-    r"verification|verify with|contact|comment|comments|sql|query)\s*:",
+    r"verification|verify with|contact|visit|go to|navigate to|location|path|files?|topics|channels?|"
+    r"comment|comments|sql|query)\s*:",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"^\W*(?:⚠|💡|\u2139|📝|👉|🔗|note that\b|e\.g\.|i\.e\.)", re.IGNORECASE)
@@ -36,6 +37,9 @@ _CHOOSE = re.compile(
     r"\b(?:choose|pick|select|do)\s+(?:any\s+)?(?:one|either)\b|\b(?:one|either|"
     r"any)\s+of\s+(?:the\s+following|these|them|below)|\bone\s+of\s*:",
     re.IGNORECASE,
+)
+_OPTION = re.compile(
+    r"^\W*(?:option|alternative|variant)\s+(?:\d{1,2}|[A-Z])\b(?!\s+(?:is|was|has|will|must)\b)", re.IGNORECASE
 )
 _SEVERITY = re.compile(
     r"^\W*(critical|blocker|high|major|medium|moderate|low|minor|p[0-4]|"
@@ -66,6 +70,8 @@ class Bullet:
     """The lines of its details."""
     end: int = 0
     """The last line of its own words."""
+    tables: list[Block] = field(default_factory=list)
+    """The tables in it that have boxes or status signs."""
 
     def inside(self) -> Iterator[Bullet]:
         """The bullet and all under it."""
@@ -76,7 +82,8 @@ class Bullet:
     @property
     def boxes_below(self) -> bool:
         """Whether something under it has a box."""
-        return any(bullet.box is not None for sub in self.subs for bullet in sub.inside())
+        below = [bullet for sub in self.subs for bullet in sub.inside()]
+        return any(bullet.box is not None for bullet in below) or any(one.tables for one in (self, *below))
 
     @property
     def is_struck(self) -> bool:
@@ -124,6 +131,11 @@ def chooses(text: str) -> bool:
     return bool(_CHOOSE.search(text))
 
 
+def varies(texts: list[str]) -> bool:
+    """Whether the lines are ways to the same end: `Option 1: ...`, `Option 2: ...`."""
+    return len(texts) > 1 and all(_OPTION.match(words.plain(text)) for text in texts)
+
+
 def severity_of(text: str) -> tuple[str, str]:
     """The severity that a line begins with, such as `**High**: ...`, and the rest of the line."""
     found = _SEVERITY.match(text)
@@ -165,6 +177,8 @@ def _hang(bullet: Bullet, block: Block) -> None:
     elif block.kind == "quote" and any(words.box(inner.text)[0] is not None for inner in block.inside()):
         for inner in block.children:
             _hang(bullet, inner)
+    elif block.kind == "table" and any(words.box(cell)[0] is not None for _, row in block.rows() for cell in row):
+        bullet.tables.append(block)
     else:
         bullet.spans.append((block.first, block.last))
         if block.kind in ("paragraph", "code", "heading", "quote"):

@@ -16,6 +16,7 @@ from pytest_releasegate.checklist.markdown.bullets import (
     only_links,
     owner_of,
     severity_of,
+    varies,
 )
 from pytest_releasegate.checklist.markdown.entries import Account, Entry, Part
 from pytest_releasegate.checklist.markdown.ids import name_all
@@ -208,10 +209,13 @@ class _Reader:
 
     def hang(self, made: Entry, bullet: Bullet) -> None:
         """What stands under a bullet, flat unless it has boxes of its own that hold others."""
-        name = words.marker(made.title) if chooses(bullet.text) else ""
+        optional = chooses(bullet.text) or varies([sub.text for sub in bullet.subs])
+        name = words.marker(made.title) if optional else ""
         begin = len(made.entries)
         for sub in bullet.subs:
             self.sub(made, sub)
+        for table in bullet.tables:
+            made.entries += self.rows(table, made.section)
         for entry in made.entries[begin:]:
             if name and entry.part is Part.GATE:
                 entry.alternatives = name
@@ -230,6 +234,8 @@ class _Reader:
             begin = len(made.entries)
             for one in sub.subs:
                 self.sub(made, one)
+            for table in sub.tables:
+                made.entries += self.rows(table, made.section)
             if group and chooses(sub.text):
                 name = words.marker(holder.title)
                 for entry in made.entries[begin:]:
@@ -252,15 +258,19 @@ class _Reader:
         return made
 
     def table(self, block: Block, section: Section) -> None:
+        self.entries += self.rows(block, section)
+        self.latest = None
+
+    def rows(self, block: Block, section: Section) -> list[Entry]:
+        """What the rows of a table are taken for."""
         found, reason = rows_of(block, section)
         for row in found:
             self.account.claim(row.line, row.line + 1, row.part)
-            self.entries.append(row)
             if row.part is Part.GATE:
                 _tell(row)
         self.account.claim(block.first, block.first + 2, Part.IGNORED, "the head of a table")
         self.account.claim(block.first, block.last, Part.IGNORED, reason)
-        self.latest = None
+        return found
 
     def paragraph(self, block: Block, section: Section) -> None:
         lines = block.text.split("\n")
@@ -312,6 +322,7 @@ class _Reader:
 
 def _end(bullet: Bullet) -> int:
     ends = [one.last for one in bullet.inside()] + [last for one in bullet.inside() for _, last in one.spans]
+    ends += [table.last for one in bullet.inside() for table in one.tables]
     return max(ends)
 
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.markdown import words
+from pytest_releasegate.checklist.markdown.bullets import varies
 from pytest_releasegate.checklist.markdown.entries import Account, Entry, Part
 from pytest_releasegate.phases import Phase
 
@@ -38,20 +39,35 @@ def heading_steps(sections: list[Section], entries: list[Entry], account: Accoun
     for section in sections:
         if section.first == section.last or id(section) in busy or section.aside or section.examples:
             continue
-        if not _is_step(section):
+        ways = _ways(section)
+        if ways and not any(id(one) in busy for one in ways):
+            busy |= {id(below) for one in ways for below in _under(one)}
+        elif not _is_step(section) or any(one.is_step for one in _under(section)):
             continue
-        if any(one.is_step for one in _under(section)):
-            continue
-        box, rest = words.box(section.text)
-        made = Entry(Part.GATE, section.first, rest, words.number(words.plain(rest))[1], section, box)
-        last = section.last
-        for block in (block for one in (section, *_under(section)) for block in one.blocks):
-            made.details += [line for inner in block.inside() for line in inner.text.strip().split("\n") if line]
-            account.turn(block.first, block.last, Part.FIELD)
-            last = max(last, block.last)
-        account.turn(section.first, section.first + 1, Part.GATE)
-        found.append(made)
+        found.append(_made(section, account))
+        found[-1].alternatives = words.marker(section.parent.title) if ways and section.parent else ""
     return found
+
+
+def _ways(section: Section) -> list[Section]:
+    """The headings beside it where all with the same parent are ways to the same end, and say how."""
+    ways = section.parent.below if section.parent else []
+    optional = varies([one.title for one in ways]) and all(_tells(one) for one in ways)
+    return ways if optional else []
+
+
+def _tells(section: Section) -> bool:
+    return any(one.blocks for one in (section, *_under(section)))
+
+
+def _made(section: Section, account: Account) -> Entry:
+    box, rest = words.box(section.text)
+    made = Entry(Part.GATE, section.first, rest, words.number(words.plain(rest))[1], section, box)
+    for block in (block for one in (section, *_under(section)) for block in one.blocks):
+        made.details += [line for inner in block.inside() for line in inner.text.strip().split("\n") if line]
+        account.turn(block.first, block.last, Part.FIELD)
+    account.turn(section.first, section.first + 1, Part.GATE)
+    return made
 
 
 def _is_step(section: Section) -> bool:

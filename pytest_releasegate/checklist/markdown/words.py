@@ -68,7 +68,8 @@ def number(text: str) -> tuple[str, str]:
 
 def slug(text: str, longest: int = SHORT) -> str:
     """A short name of letters, digits and dashes, without small words; a digest where there are no such letters."""
-    words = re.findall(r"[a-z0-9]+", _folded(text).replace("'", ""))
+    words = re.findall(r"(?:(?:option|alternative|variant|plan) a\b|[a-z0-9]+)", _folded(text).replace("'", ""))
+    words = [word.replace(" ", "-") for word in words]
     telling = [word for word in words if word not in _SMALL]
     words = telling or words
     name = ""

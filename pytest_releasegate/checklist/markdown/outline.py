@@ -35,13 +35,23 @@ _ASIDE = re.compile(
     r"|(?:success |key |business )?metrics|kpis?|(?:dashboard |"
     r"monitoring )?(?:dashboard )?urls?|how to use.*|usage|features?|what's new|summary"
     r"|known issues|license|best practices|do'?s and don'?ts|history|timeline|"
-    r"roles(?: and responsibilities)?|team|goals?|context|motivation|description)\W*$",
+    r"roles(?: and responsibilities)?|team|goals?|context|motivation|description|support|limitations?"
+    r"|out of scope.*|symptoms?\W.*|common (?:issues|problems|errors|pitfalls|mistakes).*|budget.*|.*\bcosts?|"
+    r"integration points|(?:done|fixed issues|already .*|what(?:['\u2019]s| is) (?:already|ready|done)\b.*)"
+    r"(?:\s*\([^()]*\))?)\W*$",
     re.IGNORECASE,
 )
 _EXAMPLES = re.compile(r"^(?:examples?|legend|how to use.*|usage|table of contents|contents|toc)\W*$", re.IGNORECASE)
-_APPENDIX = re.compile(r"^(?:appendix|appendices)\b", re.IGNORECASE)
+_ASIDE_WHOLE = re.compile(
+    r"^(?:(?:appendix|appendices)\b|(?:[\w-]+ ){0,2}contacts?\W*$|contact (?:information|details|list)"
+    r"|trouble-?shooting\b|faqs?\W*$|budget\b|known issues\b)",
+    re.IGNORECASE,
+)
+"""Headings that are about something else with all headings under them."""
 _ORNAMENT = re.compile(r"[\s\ufe0f\u200d\u2300-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]+$")
 _STEP = re.compile(r"^\W*(?:step|task)\s+#?\d+", re.IGNORECASE)
+_FOLD = re.compile(r"<summary>(?:\s|<\w+>)*(?P<text>[^<>]{2,80}?)\s*</", re.IGNORECASE)
+_FOLD_END = re.compile(r"</details\s*>", re.IGNORECASE)
 LEAD = re.compile(r"^\s*(?:\*\*|__)(?P<text>[^*_\n]{1,59}[^*_\n.!?])(?:\*\*|__)\s*:?\s*$")
 
 
@@ -73,6 +83,8 @@ class Section:
     """How the ids of what stands here begin."""
     numbered: bool = False
     """Whether the ids count what stands here."""
+    folded: bool = False
+    """The heading is the `<summary>` of what a reader unfolds."""
 
     @property
     def path(self) -> list[str]:
@@ -92,17 +104,22 @@ class Section:
 
 def outline(document: Block) -> list[Section]:
     """The sections in the order of the document; the first holds what stands before any heading."""
-    sections = [Section("")]
+    current = Section("")
+    sections = [current]
     for block, heading in _headings(document):
+        if current.folded and _FOLD_END.search(block.text) and block.kind == "html":
+            current = current.parent or sections[0]
         if not heading:
-            sections[-1].blocks.append(block)
+            current.blocks.append(block)
             continue
         level, text = heading
-        parent = next((one for one in reversed(sections[-1].line) if 0 < one.level < level), None)
+        parent = next((one for one in reversed(current.line) if 0 < one.level < level), None)
         section = Section(text, level, block.first, block.last, parent)
         if parent:
             parent.below.append(section)
+        section.folded = block.kind == "html"
         sections.append(section)
+        current = section
     titled = _title(sections)
     for section in sections:
         _describe(section, titled)
@@ -113,8 +130,11 @@ def _headings(document: Block) -> Iterator[tuple[Block, tuple[int, str] | None]]
     """Every block of the document, with level and text where it is a heading, or a bold line that serves as one."""
     for block, after in zip(document.children, [*document.children[1:], None], strict=False):
         lead = LEAD.match(block.text) if block.kind == "paragraph" else None
+        folded = _FOLD.search(block.text) if block.kind == "html" and "</details" not in block.text else None
         if block.kind == "heading":
             yield block, (block.level, block.text)
+        elif folded and phase_of([folded["text"]]):
+            yield block, (7, folded["text"])
         elif lead and after is not None and (after.kind in ("list", "table") or _STEP.match(lead["text"])):
             yield block, (7, lead["text"].rstrip(":"))
         else:
@@ -141,7 +161,7 @@ def _describe(section: Section, titled: Section | None) -> None:
     section.timed = phase_of(path[1:] if line[0] is titled else path) is not None
     section.triggers = any(_TRIGGERS.search(text) for text in path)
     section.sign_off = any(_SIGN_OFF.search(text) for text in path[-2:]) and not section.triggers
-    section.aside = bool(_ASIDE.match(section.title)) or any(_APPENDIX.match(words.plain(one.text)) for one in line)
+    section.aside = bool(_ASIDE.match(section.title)) or any(_ASIDE_WHOLE.match(one) for one in path)
     section.examples = bool(_EXAMPLES.match(section.title))
 
 

@@ -30,7 +30,7 @@ _WORDS: tuple[tuple[Phase, str], ...] = (
         Phase.REVIEW,
         rf"post-?mortem|retrospective|\bretro\b|lessons learned|post[- ]{_LIVE} review|post-implementation review"
         rf"|\b(?:first )?(?:week|month)s? (?:after|post)|after (?:the )?first (?:week|month)|"
-        rf"\bweek \d|\bfirst (?:week|month)\b",
+        rf"\bweek \d|\bfirst (?:week|month)\b|\bdays? [2-9]\b",
     ),
     (
         Phase.DAY1,
@@ -41,6 +41,7 @@ _WORDS: tuple[tuple[Phase, str], ...] = (
         Phase.POSTDEPLOY,
         rf"(?:部署|上线|发布)后|nach (?:dem|der) {_LIVE}"
         rf"|\bpost[- ]?{_LIVE}|\bafter (?:(?:the|you|we|your|each|every) )?{_LIVE}|hypercare|first \d+ min"
+        r"|\bsuccess (?:criteria|validation)"
         rf"|\b{_SPAN} (?:minutes?|hours?) (?:after|post)|\bonce (?:it is |it's )?(?:live|deployed)|"
         rf"^after\b|follow[- ]?up",
     ),
@@ -49,7 +50,7 @@ _WORDS: tuple[tuple[Phase, str], ...] = (
         rf"(?:部署|上线|发布|生产)前|\bvor (?:dem|der) {_LIVE}"
         rf"|\bpre[- ]?{_LIVE}|\bpre-?requisites?|\bbefore (?:(?:the|you|we|your|each|every) )?{_LIVE}"
         rf"|\b{_SPAN} (?:minutes?|hours?|days?|weeks?) (?:before|prior)|\bday before|prepar|planning|readiness|freeze"
-        r"|go[/ -]?no[- ]?go|release candidate|^before\b|^pre\b|prior to",
+        r"|go[/ -]?no[- ]?go|\bcandidate\b|^before\b|^pre\b|prior to",
     ),
     (Phase.COMPLIANCE, r"complian|hipaa|gdpr|\bsox\b|\bpci\b|soc ?2|regulatory|\blegal\b"),
     (

@@ -34,6 +34,10 @@ _TITLE = re.compile(
     r"trigger|condition|symptom|feature|component|area|name)s?\b",
     re.IGNORECASE,
 )
+_NO_STATUS_HEAD = re.compile(
+    r"^\W*(?:required|mandatory|optional|needed|supported|blocking|automated|default)\b", re.IGNORECASE
+)
+_LISTS_STEPS = re.compile(r"check-?list|\bsteps?\b|\btasks?\b|\bactions?\b|to-?do\b", re.IGNORECASE)
 _STEPS = re.compile(
     r"\b(?:task|check|step|action|activity|requirement|gate|verification|check-?list|to-?do)s?\b", re.IGNORECASE
 )
@@ -107,7 +111,8 @@ def _about(section: Section, joined: str) -> str:
         return "a table of metrics"
     if _CONTACT.search(joined) or "contact" in section.title.lower():
         return "a table of contacts"
-    if section.aside or not _STEPS.search(joined):
+    listed = _LISTS_STEPS.search(section.title) and re.search(r"\bitems?\b", joined, re.IGNORECASE)
+    if section.aside or not (_STEPS.search(joined) or listed):
         return "a table without a status column"
     return ""
 
@@ -116,8 +121,9 @@ def _status(table: _Table) -> int:
     """The column of boxes and status signs, -1 without one."""
     named = -1
     for at, head in enumerate(table.heads):
-        cells = table.cells(at)
-        filled = [cell for cell in cells if cell]
+        if _NO_STATUS_HEAD.match(head):
+            continue
+        filled = [cell for cell in table.cells(at) if cell]
         signs = [cell for cell in filled if words.box(cell)[0] is not None]
         if filled and len(signs) == len(filled):
             return at

@@ -37,14 +37,14 @@ _ASIDE = re.compile(
     r"|known issues|license|best practices|do'?s and don'?ts|history|timeline|"
     r"roles(?: and responsibilities)?|team|goals?|context|motivation|description|support|limitations?"
     r"|out of scope.*|symptoms?\W.*|common (?:issues|problems|errors|pitfalls|mistakes).*|budget.*|.*\bcosts?|"
-    r"integration points|(?:done|fixed issues|already .*|what(?:['\u2019]s| is) (?:already|ready|done)\b.*)"
+    r"(?:done|fixed issues|already .*|what(?:['\u2019]s| is) (?:already|ready|done)\b.*)"
     r"(?:\s*\([^()]*\))?)\W*$",
     re.IGNORECASE,
 )
 _EXAMPLES = re.compile(r"^(?:examples?|legend|how to use.*|usage|table of contents|contents|toc)\W*$", re.IGNORECASE)
 _ASIDE_WHOLE = re.compile(
     r"^(?:(?:appendix|appendices)\b|(?:[\w-]+ ){0,2}contacts?\W*$|contact (?:information|details|list)"
-    r"|trouble-?shooting\b|faqs?\W*$|budget\b|known issues\b)",
+    r"|trouble-?shooting\b|faqs?\W*$|budget\b)",
     re.IGNORECASE,
 )
 """Headings that are about something else with all headings under them."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.claims import Claim
     from pytest_releasegate.model import Gate, Plan, PlannedGate, Release
 
-__all__ = ["ATTESTABLE", "SKEW", "Counted", "count", "objection_to", "revokes"]
+__all__ = ["ATTESTABLE", "SKEW", "Counted", "count", "must_be_signed", "objection_to", "revokes"]
 
 SKEW = timedelta(minutes=5)
 """How far the clocks of two machines may differ before a look or a word counts as one of the future."""
@@ -72,10 +72,9 @@ def count(claims: Claims, plan: Plan, release: Release, now: datetime) -> Counte
 def objection_to(claim: Claim, plan: Plan) -> str:
     """Why a claim does not count under the rules that were frozen with the plan; empty when it does."""
     rules = plan.rules or Rules()
-    must_be_signed = isinstance(claim, SignOff) or kind_of(claim) in rules.signed
     if claim.flaw:
         return claim.flaw
-    if must_be_signed and not claim.key:
+    if must_be_signed(claim, plan) and not claim.key:
         return "it is not signed"
     if isinstance(claim, Revocation):
         return ""
@@ -109,9 +108,19 @@ def _gate(claim: Claim, plan: Plan) -> Gate | None:
     return planned.gate if planned else None
 
 
+def must_be_signed(claim: Claim, plan: Plan) -> bool:
+    """Whether the claim counts only with a signature: sign-offs, and what the policy names."""
+    return isinstance(claim, SignOff) or kind_of(claim) in (plan.rules or Rules()).signed
+
+
 def revokes(revocation: Revocation, claim: Claim, plan: Plan) -> bool:
-    """Whether the word takes the other back: its own speaker's, or of one who may say such a thing."""
+    """Whether the word takes the other back: its own speaker's, or of one who may say such a thing.
+
+    What counts only with a signature is taken back only by one.
+    """
     if isinstance(claim, Revocation) or objection_to(revocation, plan):
+        return False
+    if must_be_signed(claim, plan) and not revocation.key:
         return False
     if revocation.person == claim.person:
         return True

@@ -411,3 +411,14 @@ def test_a_waiver_after_the_deployment_does_not_accept_what_had_to_hold_before_i
     ]
     assert row.status is expected
     assert ("waiver came after the deployment" in row.reason) is (expected is Status.FAILED)
+
+
+def test_what_must_be_signed_is_taken_back_only_by_a_signature() -> None:
+    made, taken = waiver("revoked")
+    plan = Plan((gate_of("http"),), "plan", rules=replace(RULES, signed=frozenset({"waiver"})))
+    failed, key = results("failed", "fresh"), "SHA256:key"
+    statuses = [
+        stand(plan, failed, Claims.of([replace(made, key=key), one]), release(), NOW)["1"].status
+        for one in (taken, replace(taken, key=key))
+    ]
+    assert statuses == [Status.WAIVED, Status.FAILED]

@@ -242,7 +242,9 @@ def test_a_person_in_two_spellings_signs_for_one_role() -> None:
 
 
 def test_a_revoked_signature_is_gone_and_a_new_one_counts() -> None:
-    taken = Revocation(claim="manager eve", reason="r", person="eve", role="manager", at=NOW - HOUR, identity="r")
+    taken = Revocation(
+        claim="manager eve", reason="r", person="eve", role="manager", at=NOW - HOUR, identity="r", key="SHA256:key"
+    )
     assert stood(*BOTH, taken)["S1"].status is Status.PENDING
     anew = replace(BOTH[0], at=NOW, identity="anew")
     assert stood(*BOTH, taken, anew)["S1"].sign_off == anew

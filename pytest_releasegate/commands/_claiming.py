@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_releasegate.claims import NAMESPACE, SignOff, kind_of
-from pytest_releasegate.counting import objection_to
+from pytest_releasegate.claims import NAMESPACE, kind_of
+from pytest_releasegate.counting import must_be_signed, objection_to
 from pytest_releasegate.errors import BrokenPlan, Problem, UsageProblem, nearest
 from pytest_releasegate.lifecycle.claim_files import document_of, signed_bytes, to_file, verified
 from pytest_releasegate.lifecycle.opening import person
@@ -66,13 +66,20 @@ def role_of_person(rules: Rules | None, who: str, wanted: str, allowed: set[str]
 
 
 def record(
-    asked: argparse.Namespace, here: Place, release: Release, plan: Plan, claim: Claim, evidence: bytes | None = None
+    asked: argparse.Namespace,
+    here: Place,
+    release: Release,
+    plan: Plan,
+    claim: Claim,
+    evidence: bytes | None = None,
+    *,
+    signed: bool = False,
 ) -> Claim:
-    """Add a claim to the record, signed where it must be or a key is named.
+    """Add a claim to the record, signed where it must be (or `signed` says so) or a key is named.
 
     Raises `UsageProblem` where it would not count.
     """
-    said, file, why = _prepared(asked, here, release, plan, claim, evidence)
+    said, file, why = _prepared(asked, here, release, plan, claim, evidence, signed=signed)
     if why:
         raise UsageProblem(why)
     here.store.add_claim(release.id, claim, evidence, file=file)
@@ -89,12 +96,18 @@ def record_all(asked: argparse.Namespace, here: Place, release: Release, plan: P
 
 
 def _prepared(
-    asked: argparse.Namespace, here: Place, release: Release, plan: Plan, claim: Claim, evidence: bytes | None
+    asked: argparse.Namespace,
+    here: Place,
+    release: Release,
+    plan: Plan,
+    claim: Claim,
+    evidence: bytes | None,
+    *,
+    signed: bool = False,
 ) -> tuple[Claim, bytes | None, str]:
     """The claim with its key and its file, signed where it must be or a key is named, and why it would not count."""
     said, file = claim, None
-    must = isinstance(claim, SignOff) or kind_of(claim) in (plan.rules or Rules()).signed
-    if must or asked.key:
+    if signed or must_be_signed(claim, plan) or asked.key:
         file = _signed(asked.key, here, claim, release, evidence)
         said = _verified(claim, file, release, plan)
     why = objection_to(said, plan)

@@ -37,6 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evidence", default="", metavar="FILE|URL", help="what shows it")
     text = "all words of an attestation file of MITRE SAF (JSON, YAML) instead, or none of them"
     parser.add_argument("--file", default="", help=text, metavar="FILE")
+    parser.add_argument("--role", default="", help="in which role, where the policy lets others answer than the gate's")
     claiming.arguments(parser)
     place_arguments(parser)
 
@@ -56,6 +57,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
     evidence, body = _evidence(planned, asked.evidence, Path())
     who, now = claiming.speaker(asked, here), asked.clock.now()
     word = _word(planned, Status(asked.status), who, now, note=asked.note, evidence=evidence)
+    word = replace(word, role=asked.role or word.role)
     claiming.record(asked, here, release, plan, word, body)
     say(f"{release.name} {word.gate} {planned.gate.title}: {word.status}, says {word.person} ({word.role})")
     return ExitCode.GO
@@ -64,7 +66,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
 def _run_file(asked: argparse.Namespace, here: Place, release: Release, plan: Plan) -> None:
     from pytest_releasegate.lifecycle.foreign import named, read_attestations
 
-    from_file.alone(asked, "gate", "status", "note", "evidence", "person")
+    from_file.alone(asked, "gate", "status", "note", "evidence", "person", "role")
     words, odd = read_attestations(asked.file, from_file.text_of(asked.file), here.zone, asked.clock.now())
     gates, folder = plan.by_id(), Path(asked.file).parent
 

@@ -9,7 +9,7 @@ from pytest_releasegate.claims import Revocation, kind_of
 from pytest_releasegate.commands import _claiming as claiming
 from pytest_releasegate.commands._place import arguments as place_arguments
 from pytest_releasegate.commands._place import place, say
-from pytest_releasegate.counting import revokes
+from pytest_releasegate.counting import must_be_signed, revokes
 from pytest_releasegate.errors import ExitCode, UsageProblem
 from pytest_releasegate.report.view import view
 
@@ -41,7 +41,7 @@ def run(asked: argparse.Namespace) -> ExitCode:
     said = Revocation(claim=claim.identity, reason=asked.reason, person=who, role=asked.role or claim.role, at=now)
     if not revokes(replace(said, key="to be signed"), claim, plan):
         raise UsageProblem(f"{who} may not take back what {claim.person} said", "they may, and whoever may say such")
-    claiming.record(asked, here, release, plan, said)
+    claiming.record(asked, here, release, plan, said, signed=must_be_signed(claim, plan))
     what = f"{kind_of(claim).replace('_', '-')} of {claim.person} ({claim.role})"
     phases = ", ".join(f"{phase} {verdict.label}" for phase, verdict in view(here.store, release, now).ahead.items())
     say(f"{release.name}: {what} no longer counts: {asked.reason}", phases)

@@ -147,7 +147,9 @@ def test_a_signature_is_taken_back(ready):
     assert claim, shown
     code, out = ready("revoke", claim[1], "--reason", "signed the wrong one", by="mallory", at=soon(seconds=5))
     assert (code, "may not take back" in out) == (4, True), out
-    assert ready("revoke", claim[1], "--reason", "signed the wrong one", by="ann", at=soon(seconds=5))[0] == 0
+    assert (
+        ready("revoke", claim[1], "--reason", "signed the wrong one", by="ann", key="ann", at=soon(seconds=5))[0] == 0
+    )
     assert ready("signoffs", at=soon(seconds=9))[1].count("signed: ") == 0
 
 
@@ -267,3 +269,13 @@ def test_a_blank_reason_is_none(call, words):
     assert call("open", "1.4.0")[0] == 0
     code, out = call(*words, "--reason", " ")
     assert (code, "--reason: expected a sentence, got nothing" in out) == (4, True), out
+
+
+def test_a_policy_lets_another_role_answer(call, product):
+    product.write("gates/policy.yaml", POLICY + "attest:\n  - {roles: [manager], gates: [access]}\n")
+    product.pytest("-m", "predeploy")
+    said = ("attest", "access", "--status", "passed")
+    assert call(*said, by="ann", at=soon())[0] == 4
+    code, out = call(*said, "--role", "manager", by="ann", at=soon())
+    assert (code, "says ann@ehr.example (manager)" in out) == (0, True), out
+    assert "attested" in call("show", "access", at=soon(seconds=9))[1]

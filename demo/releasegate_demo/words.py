@@ -34,7 +34,7 @@ def words(gates: Iterable[Gate], at: datetime) -> list[dict[str, str]]:
             "explanation": said[gate.id],
             "frequency": _frequency(gate),
             "status": "passed",
-            "updated": at.isoformat(timespec="seconds"),
+            "updated": at.isoformat(timespec="microseconds"),
             "updated_by": people[str(gate.parameters["role"])],
         }
         for gate in gates

@@ -137,7 +137,7 @@ def test_the_words_of_a_phase_are_attestations_as_saf_reads_them(gates):
         "explanation": sentences()["1.1.0"],
         "frequency": "30d",
         "status": "passed",
-        "updated": "2031-05-01T20:00:00+00:00",
+        "updated": "2031-05-01T20:00:00.000000+00:00",
         "updated_by": "marta.release@ehr.example",
     }
     frequencies = {entry["control_id"]: entry["frequency"] for entry in entries}

@@ -225,7 +225,7 @@ def _mixed() -> Builder:
         "5.1.1", Status.INCONCLUSIVE, finding("requests in 1h", ">= 1000", "212", Ok.CANNOT_TELL), seconds=0.31
     )
     built.looked("5.1.2", Status.FAILED, finding("heap used", "< 70%", "81%", Ok.NO), seconds=0.12)
-    built.said("6.3.1", Status.PASSED)
+    built.said("6.3.1", Status.PASSED, evidence="review.pdf sha256:0123")
     built.looked("7.1.1", Status.WAIVED, message="accepted until 2026-02-01 by the product owner")
     built.steps.append(StepEvent(phase=Phase.DEPLOY, step="before", event="closed", at=LOOKED, reason="all gates hold"))
     built.runs.append(

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import yaml
 
 from pytest_releasegate.checklist.loader import load
+from pytest_releasegate.errors import ExitCode
 from pytest_releasegate.model import Phase
 from pytest_releasegate.verdict import EXIT_CODES
 from releasegate_demo import control
 from releasegate_demo.people import SIGNERS, allowed_signers, make_keys
-from releasegate_demo.product import NEW, OLD, make_product
+from releasegate_demo.product import INCIDENT, NEW, OLD, make_product
 from releasegate_demo.words import words
 
 if TYPE_CHECKING:
@@ -98,13 +99,14 @@ def play(state: Path, broken: str = "", keep: bool = False) -> int:
         info = control.up(state / "running", OLD, commits[OLD])
         stage = Stage(folder, info.environment(), keys)
         with _visitors(state / "running"):
-            return _play(stage, state / "running", commits[NEW], broken)
+            return _play(stage, state / "running", commits, broken)
     finally:
         if not keep:
             control.down(state / "running")
 
 
-def _play(stage: Stage, running: Path, commit: str, broken: str) -> int:
+def _play(stage: Stage, running: Path, commits: dict[str, str], broken: str) -> int:
+    commit = commits[NEW]
     stage.say(f"Measure {OLD}, which is live: the baseline")
     facts = [word for fact in FACTS for word in ("--fact", fact)]
     stage.call("releasegate", "open", OLD, *facts)
@@ -136,7 +138,8 @@ def _play(stage: Stage, running: Path, commit: str, broken: str) -> int:
     stage.say("Walk through it as its users do")
     stage.call("pytest", "-m", "smoke", "--base-url=demo", "-n", "2")
     stage.say("T+15m, here some seconds: GO or ROLLBACK?")
-    stage.call("pytest", "-m", "postdeploy", "-n", "2")
+    if stage.call("pytest", "-m", "postdeploy", "-n", "2") == ExitCode.ROLLBACK:
+        return _roll_back(stage, running, commits[OLD])
     stage.say("Is the review on its way?")
     stage.call("pytest", "-m", "review", "-q")
     stage.say("Older rows get their new columns: before, during and after the backfill")
@@ -146,6 +149,27 @@ def _play(stage: Stage, running: Path, commit: str, broken: str) -> int:
     stage.say("And tomorrow, at T+24h: what must people say?")
     tomorrow = datetime.now(UTC) + timedelta(hours=25)
     stage.call("releasegate", "todo", "--as-of", tomorrow.isoformat(timespec="seconds"))
+    return _end(stage)
+
+
+def _roll_back(stage: Stage, running: Path, commit: str) -> int:
+    """Back to the version before, through the steps of its phase: decide, execute, verify."""
+    stage.say(f"Decide: back to {OLD}?")
+    stage.call("releasegate", "fact", "rollback_database=true")
+    _attest(stage, "at the decision", Phase.ROLLBACK, step="decide")
+    stage.call("pytest", "-m", "rollback", "-q")
+    stage.say(f"Execute: revert the migration, deploy {OLD}; what came with {NEW} goes with it")
+    control.heal(running)
+    sys.stdout.write(f"reverted: {', '.join(control.migrate(running, 'down'))}\n")
+    control.deploy(running, OLD, commit)
+    stage.call("releasegate", "rollback", "--reason", f"a trigger of T+15m fired in {NEW}")
+    incident = stage.folder / "docs" / "incidents" / f"{NEW}.md"
+    incident.parent.mkdir()
+    incident.write_text(INCIDENT, encoding="utf-8")
+    _attest(stage, "after going back", Phase.ROLLBACK)
+    stage.call("pytest", "-m", "rollback", "-q")
+    stage.say("Verify: is it well again?")
+    stage.call("pytest", "-m", "rollback", "-q")
     return _end(stage)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_releasegate.checklist.reference import FOLDERS, reference
 
-__all__ = ["NEW", "OLD", "make_product"]
+__all__ = ["INCIDENT", "NEW", "OLD", "make_product"]
 
 OLD, NEW = "1.3.0", "1.4.0"
 
@@ -63,6 +63,13 @@ Appointments first, then the counters of the schedule that are read from them.
 
 ## Rollback plan
 The column may be null until the backfill has ended; to go back is to set it to null where the batch log says so.
+"""
+
+INCIDENT = """# Incident of release 1.4.0
+
+## Root cause
+What fired within fifteen minutes of the deployment came with the release itself: it was not there before, and it went
+away with it. The change is found in the release's diff and gets a test that fails without its mend.
 """
 
 SETTINGS = """[pytest]

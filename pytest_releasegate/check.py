@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from os import environ
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pytest_releasegate.errors import CannotLook, nearest
@@ -203,6 +203,8 @@ class Context:
     deadline: float | None = None
     attached: list[tuple[Evidence, bytes]] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
+    reserved: dict[str, list[IO[bytes]]] = field(default_factory=dict)
+    """The connections, by database, that the gate may open without waiting for others."""
 
     def resolve(self, text: str, *, secret: bool = True) -> str:
         """The text with its references put in; raises `CannotLook` when one is unset.

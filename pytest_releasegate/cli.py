@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     for module in iter_modules(commands.__path__):
         command = import_module(f"{commands.__name__}.{module.name}")
         if hasattr(command, "run"):
-            name = module.name.rstrip("_")  # `import` is a word of Python's own
+            name = module.name.rstrip("_").replace("_", "-")  # `import` is a word of Python's own
             sub = subparsers.add_parser(name, help=_summary(command.__doc__), description=_summary(command.__doc__))
             command.arguments(sub)
             sub.set_defaults(run=command.run)

@@ -201,6 +201,8 @@ class Environment:
     protected: bool = False
     allow: frozenset[str] = frozenset()
     watch: timedelta | None = None
+    connections: int = 2
+    """How many connections to one database gates may hold at once, all workers of a machine together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

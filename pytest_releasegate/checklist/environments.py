@@ -55,4 +55,5 @@ def _environment(name: str, keys: EnvironmentKeys) -> Environment:
         protected=keys.protected,
         allow=keys.allow,
         watch=keys.watch,
+        connections=keys.connections,
     )

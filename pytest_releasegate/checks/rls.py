@@ -16,7 +16,7 @@ from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.pgmatrix import Cell, Matrix, Seen
 from pytest_releasegate.sources.pgpolicies import COMMANDS, Persona, grants, require_persona, security
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
-from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement
+from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +114,8 @@ class Rls(Parameters):
         """Take on each persona, and try."""
         name = database_name(context, self.database)
         with ExitStack() as stack:
+            needed = 2 if self._writes(context) else 1
+            stack.enter_context(several(context, name, most=needed, least=needed))
             reader = stack.enter_context(connect(context, name))
             personas = {who: self._persona(reader, context, who) for who in self.personas}
             tables = {label: named(label, user_tables(reader)) for label in self.expect}
@@ -133,12 +135,15 @@ class Rls(Parameters):
     def _writer(
         self, stack: ExitStack, reader: psycopg.Connection[Any], context: Context, name: str
     ) -> psycopg.Connection[Any] | None:
-        writes = any(set(_commands(cells)) - {"select"} for rows in self.expect.values() for cells in rows.values())
-        if not writes or "probes" not in context.environment.allow:
+        if not self._writes(context):
             return None
         shared = reader.execute("select pg_export_snapshot()").fetchone()
         snapshot = shared[0] if shared else ""
         return stack.enter_context(connect(context, name, writable=True, snapshot=snapshot))
+
+    def _writes(self, context: Context) -> bool:
+        asked = any(set(_commands(cells)) - {"select"} for rows in self.expect.values() for cells in rows.values())
+        return asked and "probes" in context.environment.allow
 
     def _persona(self, connection: psycopg.Connection[Any], context: Context, name: str) -> Persona:
         who = self.personas[name]

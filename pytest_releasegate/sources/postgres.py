@@ -8,6 +8,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.errors import CannotLook, nearest
+from pytest_releasegate.sources.pgbudget import one_connection, reserve
+from pytest_releasegate.sources.sqlguard import require_harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["bound", "connect", "count_each", "database_name", "first_rows", "one_predicate", "one_statement"]
+__all__ = ["bound", "connect", "count_each", "database_name", "first_rows", "one_predicate", "one_statement", "several"]
 
 APPLICATION = "pytest-releasegate"
 CONNECT_SECONDS = 10.0
@@ -29,7 +31,15 @@ select set_config('statement_timeout', %(statement)s, true),
        set_config('idle_in_transaction_session_timeout', %(idle)s, true),
        set_config('row_security', 'off', true),
        set_config('cursor_tuple_fraction', '1', true),
-       current_setting('transaction_read_only')
+       current_setting('transaction_read_only'),
+       case when %(protected)s then rolsuper end,
+       case when %(protected)s and not rolsuper then (
+           select min(c.oid::regclass::text) from pg_catalog.pg_class c
+           join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+           where c.relkind in ('r', 'p')
+             and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'releasegate')
+             and pg_has_role(session_user, c.relowner, 'USAGE')) end
+from pg_catalog.pg_roles where rolname = session_user
 """
 _TOKEN = re.compile(
     r"""--[^\n]*                                      # comment to the end of the line
@@ -41,6 +51,7 @@ _TOKEN = re.compile(
       | .""",
     re.VERBOSE | re.DOTALL,
 )
+_PLACEHOLDER = re.compile(r"%\(\w+\)s")
 _IN_COMMENT = re.compile(r"/\*|\*/|.", re.DOTALL)
 _CONNECT_HINTS = (
     ("password authentication failed|no password supplied", "check the user and password of its connection string"),
@@ -75,11 +86,19 @@ def connect(
     `snapshot` an exported one to share.
     Whatever PostgreSQL raises inside becomes `CannotLook`, with its primary message and SQLSTATE.
     """
+    name = database_name(context, database)
+    options = _options(context, name)
+    with one_connection(context, name, _address(options)):
+        yield from _transaction(context, name, options, at_most, snapshot, writable=writable)
+
+
+def _transaction(
+    context: Context, name: str, options: dict[str, Any], at_most: float, snapshot: str, *, writable: bool
+) -> Iterator[psycopg.Connection[Any]]:
     import psycopg
     from psycopg import sql
 
-    name = database_name(context, database)
-    connection = _open(context, name)
+    connection = _open(context, name, options)
     try:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = not writable
@@ -91,6 +110,17 @@ def connect(
         raise _cannot_look(error, name, connection) from None
     finally:
         _close(connection)
+
+
+@contextmanager
+def several(context: Context, database: str = "", *, most: int, least: int = 1) -> Iterator[int]:
+    """Set connections aside for this gate, as many as are free now, and wait for `least`; gives how many.
+
+    A gate that opens a second connection while it holds one needs it: each alone would wait for the other.
+    """
+    name = database_name(context, database)
+    with reserve(context, name, _address(_options(context, name)), most, least) as number:
+        yield number
 
 
 def database_name(context: Context, database: str = "") -> str:
@@ -150,18 +180,23 @@ def one_statement(text: str, what: str = "the query") -> str:
         seen = seen or (piece != ";" and bool(piece.strip()))
     if not seen:
         raise ValueError(f"{what}: expected one statement, got none")
-    return text.strip().rstrip("; \n\t") if ended else text.strip()
+    whole = text.strip().rstrip("; \n\t") if ended else text.strip()
+    require_harmless(_PLACEHOLDER.sub("''", whole), what)
+    return whole
 
 
 def one_predicate(text: str, what: str = "the predicate") -> str:
     """The text of one condition, to stand in brackets after WHERE; raises `ValueError` when it is anything else."""
-    depth = 0
-    for piece in _code(one_statement(text, what)):
+    depth = seen = 0
+    for piece in _code(text):
+        seen += bool(piece.strip())
         depth += (piece == "(") - (piece == ")")
         if piece == ";" or depth < 0:
             raise ValueError(f"{what}: expected one condition, got '{piece}' where none belongs")
-    if depth:
-        raise ValueError(f"{what}: expected one condition, got a bracket that is never closed")
+    if depth or not seen:
+        got = "a bracket that is never closed" if depth else "none"
+        raise ValueError(f"{what}: expected one condition, got {got}")
+    require_harmless(f"select 1 where (\n{text.strip()}\n)", what)
     return text.strip()
 
 
@@ -178,11 +213,9 @@ def _code(text: str) -> Iterator[str]:
         raise ValueError("expected one statement, got a comment that never ends")
 
 
-def _open(context: Context, name: str) -> psycopg.Connection[Any]:
+def _open(context: Context, name: str, options: dict[str, Any]) -> psycopg.Connection[Any]:
     import psycopg
 
-    text = context.resolve(context.environment.databases[name])
-    options = _options(context, name, text)
     limit = context.remaining(CONNECT_SECONDS)
     try:
         return psycopg.connect(**options, connect_timeout=max(2, ceil(limit)), prepare_threshold=None)
@@ -190,10 +223,11 @@ def _open(context: Context, name: str) -> psycopg.Connection[Any]:
         raise _unreachable(str(error), name) from None
 
 
-def _options(context: Context, name: str, text: str) -> dict[str, Any]:
+def _options(context: Context, name: str) -> dict[str, Any]:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
+    text = context.resolve(context.environment.databases[name])
     context.secrets.add(text, f"databases.{name}")
     try:
         options = conninfo_to_dict(text)
@@ -207,16 +241,36 @@ def _options(context: Context, name: str, text: str) -> dict[str, Any]:
     return {**options, "application_name": APPLICATION, "keepalives_idle": 10, "tcp_user_timeout": 30_000}
 
 
+def _address(options: dict[str, Any]) -> str:
+    return "|".join(str(options.get(key) or "") for key in ("service", "host", "hostaddr", "port", "dbname"))
+
+
 def _pin(connection: psycopg.Connection[Any], context: Context, *, writable: bool, at_most: float) -> None:
-    limits = {
+    limits: dict[str, str | bool] = {
+        "protected": context.environment.protected,
         "statement": _milliseconds(context.remaining(at_most)),
         "lock": _milliseconds(LOCK_SECONDS),
         "idle": _milliseconds(IDLE_SECONDS),
     }
     # the first query takes the snapshot, and after it the transaction cannot be made writable
     row = connection.execute(_SESSION, limits).fetchone()
-    if row is None or row[-1] != ("off" if writable else "on"):
+    if row is None or row[-3] != ("off" if writable else "on"):
         raise CannotLook("the transaction did not become what was asked for", "a pooler between may rewrite BEGIN")
+    _refuse_mighty(context, connection, superuser=row[-2], owned=row[-1])
+
+
+def _refuse_mighty(
+    context: Context, connection: psycopg.Connection[Any], *, superuser: bool | None, owned: str | None
+) -> None:
+    """On a protected environment a role that may change what it looks at is not let in, unless said."""
+    word = "superuser" if superuser else "owner" if owned else ""
+    if not word or word in context.environment.allow:
+        return
+    what = "is a superuser" if superuser else f"owns tables, such as {owned}"
+    raise CannotLook(
+        f"role '{connection.info.user}' {what}, and environment '{context.environment.name}' is protected",
+        f"look as a role that only reads (releasegate db-role writes it), or declare `allow: [{word}]`",
+    )
 
 
 def _close(connection: psycopg.Connection[Any]) -> None:

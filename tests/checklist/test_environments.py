@@ -67,7 +67,7 @@ def test_reference_is_not_resolved_at_load(product: Any, monkeypatch: pytest.Mon
             "environments: {prod: {base: x}}\n",
             [
                 "1:23: unknown key 'base'",
-                "    did you mean 'base_url'? known: allow, base_url, databases, metrics, protected, values, watch",
+                "    did you mean 'base_url'? known: allow, base_url, connections, databases, metrics, protected, values, watch",
             ],
         ),
         (
@@ -81,7 +81,7 @@ def test_reference_is_not_resolved_at_load(product: Any, monkeypatch: pytest.Mon
         (
             "environments: {prod: {allow: [probs]}}\n",
             [
-                "1:31: expected probes or writes_through_app, got the text 'probs'",
+                "1:31: expected probes, writes_through_app, superuser or owner, got the text 'probs'",
                 "    did you mean 'probes'?",
             ],
         ),

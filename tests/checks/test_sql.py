@@ -192,7 +192,9 @@ def test_a_predicate_cannot_leave_its_brackets(text: str) -> None:
 def test_what_writes_or_is_wrong_is_an_error_and_changes_nothing(
     environment: Environment, superuser: Any, query: str, state: str
 ) -> None:
-    seen = look(Sql(query=query, expect=1), environment)
+    # without the guard that reads the text first
+    written = Sql(query="select 1", expect=1).model_copy(update={"query": query})
+    seen = look(written, environment)
     assert seen.status is Status.ERROR
     assert f"(SQLSTATE {state})" in seen.message
     rows = superuser(environment, "select (select count(*) from clients), (select is_called from made)")

@@ -79,19 +79,20 @@ def _part(keys: HolidayKeys) -> HolidayKeys:
 
 
 Instant = Annotated[str, AfterValidator(_instant)]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Day = Annotated[str, AfterValidator(_day)]
 
 
 class SelectorKeys(Parameters):
     """Which gates are meant; what is left out leaves all."""
 
-    gates: tuple[str, ...] = ()
+    gates: tuple[str, ...] = Field(default=(), min_length=1)
     """Patterns of ids, such as "6.*"."""
-    severity: tuple[Severity, ...] = ()
+    severity: tuple[Severity, ...] = Field(default=(), min_length=1)
     """Their severities."""
-    kinds: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = Field(default=(), min_length=1)
     """The kinds of their checks."""
-    phases: tuple[Phase, ...] = ()
+    phases: tuple[Phase, ...] = Field(default=(), min_length=1)
     """Their phases."""
 
 
@@ -100,7 +101,7 @@ class GrantKeys(SelectorKeys):
 
     roles: Annotated[tuple[Word, ...], Field(min_length=1)]
     """The roles that may."""
-    facts: tuple[Word, ...] = ()
+    facts: tuple[Word, ...] = Field(default=(), min_length=1)
     """With `declare`: which facts; all without it."""
     for_at_most: Duration | None = None
     """With `waive`: how long it may hold, such as `30d`."""
@@ -150,7 +151,7 @@ class HoursKeys(Parameters):
 
     zone: Annotated[str, AfterValidator(_zone)]
     """The zone of the clock, such as Europe/Berlin."""
-    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ("mon", "tue", "wed", "thu", "fri")
+    days: tuple[Weekday, ...] = Field(default=("mon", "tue", "wed", "thu", "fri"), min_length=1)
     """The days of the week."""
     hours: Annotated[str, AfterValidator(_hours)] = "00:00-24:00"
     """From when to when."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tomllib
-from argparse import SUPPRESS
+from argparse import SUPPRESS, ArgumentTypeError
 from configparser import ConfigParser, Error
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from pytest_releasegate.report.view import ReleaseView
     from pytest_releasegate.store import Store
 
-__all__ = ["Place", "arguments", "as_of", "config_file", "place", "say", "use_color", "width"]
+__all__ = ["Place", "arguments", "as_of", "attempt", "config_file", "place", "say", "use_color", "width"]
 
 
+_MOST_ATTEMPTS = 9999
 _CONFIG_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 
 
@@ -116,9 +117,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", default=SUPPRESS, metavar="FOLDER", help="the folder that holds gates/")
 
 
+def attempt(text: str) -> int:
+    """The number of an attempt, for argparse."""
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= _MOST_ATTEMPTS:
+        raise ArgumentTypeError(f"expected a number from 1 to {_MOST_ATTEMPTS}, got '{text}'")
+    return int(text)
+
+
 def as_of(parser: argparse.ArgumentParser) -> None:
     """The options by which a command reads an earlier attempt, or the record at another time."""
-    parser.add_argument("--attempt", type=int, metavar="N", help="that attempt of the release; the newest without it")
+    parser.add_argument(
+        "--attempt", type=attempt, metavar="N", help="that attempt of the release; the newest without it"
+    )
     text = "judge the record as of then, such as 2026-03-01T02:00:00Z; plan and facts are those of now"
     parser.add_argument("--as-of", default="", metavar="INSTANT", help=text)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.plan import differences
 from pytest_releasegate.commands._place import arguments as place_arguments
-from pytest_releasegate.commands._place import place, say
+from pytest_releasegate.commands._place import attempt, place, say
 from pytest_releasegate.errors import ExitCode
 from pytest_releasegate.report.reasons import word
 from pytest_releasegate.report.view import view
@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("old", metavar="OLD", help="the earlier version, such as 1.3.0")
     parser.add_argument("new", metavar="NEW", nargs="?", default="", help="the later version; --release without it")
-    parser.add_argument("--attempt", type=int, metavar="N", help="that attempt of OLD; the newest without it")
+    parser.add_argument("--attempt", type=attempt, metavar="N", help="that attempt of OLD; the newest without it")
     place_arguments(parser)
 
 

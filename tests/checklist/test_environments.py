@@ -67,7 +67,8 @@ def test_reference_is_not_resolved_at_load(product: Any, monkeypatch: pytest.Mon
             "environments: {prod: {base: x}}\n",
             [
                 "1:23: unknown key 'base'",
-                "    did you mean 'base_url'? known: allow, base_url, connections, databases, metrics, protected, values, watch",
+                "    did you mean 'base_url'? "
+                "known: allow, base_url, connections, databases, metrics, protected, values, watch",
             ],
         ),
         (

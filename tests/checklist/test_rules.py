@@ -229,6 +229,8 @@ def test_without_the_files_there_are_no_rules(product: Any) -> None:
             "business_hours: {zone: UTC, days: [monday]}",
             ["1:36: expected mon, tue, wed, thu, fri, sat or sun, got the text 'monday'"],
         ),
+        ("business_hours: {zone: UTC, days: []}", ["1:35: expected at least 1, got 0"]),
+        ("waive: [{roles: [security_lead], gates: []}]", ["1:41: expected at least 1, got 0"]),
         (
             "business_hours: {zone: UTC, holidays: {country: Germany}}",
             ["1:49: expected a country of ISO 3166-1 whose holidays are known, such as DE, got 'Germany'"],

@@ -40,6 +40,13 @@ def test_open_freezes_the_plan_and_knows_it_again(call, product):
     assert "knew it already" in call("open", "1.4.0")[1]
 
 
+@pytest.mark.parametrize("number", ["99999999999999999999999", "0", "-1", "one"])
+def test_attempts_are_small_numbers(call, capsys, number):
+    with pytest.raises(SystemExit) as stopped:
+        call("status", f"--attempt={number}")
+    assert (stopped.value.code, f"from 1 to 9999, got '{number}'" in capsys.readouterr().err) == (4, True)
+
+
 @pytest.mark.parametrize("fact", ["maintenance", "maintenance=yes", "=true", "a b=true"])
 def test_facts_are_true_or_false(call, fact):
     code, out = call("open", "1.4.0", "--fact", fact)

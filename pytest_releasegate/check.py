@@ -17,10 +17,22 @@ from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Environment, Evidence, Finding, Kept, Ok, Release, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Check", "Clock", "Context", "Memory", "Secrets", "SystemClock", "Which", "counted", "find", "judge"]
+__all__ = [
+    "Check",
+    "Clock",
+    "Context",
+    "Memory",
+    "Secrets",
+    "Shared",
+    "SystemClock",
+    "Which",
+    "counted",
+    "find",
+    "judge",
+]
 
 _REFERENCE = re.compile(r"\$\{(?P<source>[a-z]+):(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
 _VALUE = re.compile(r"\$\{value:([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -84,6 +96,27 @@ class NoMemory:
     def recorded(self, name: str, *, of: Which = "this") -> Kept | None:  # noqa: ARG002
         """Nothing, ever."""
         return None
+
+
+class Shared:
+    """What the gates of one step share in one process: which checks run in it, and what one has seen just now."""
+
+    def __init__(self, checks: Sequence[Any] = ()) -> None:
+        self.checks = tuple(checks)
+        self._seen: dict[Hashable, tuple[float, Any]] = {}
+
+    def see(self, key: Hashable, value: Any, at: float) -> None:
+        """Keep what was seen, as of an instant of the monotonic clock."""
+        self._seen[key] = (at, value)
+
+    def seen(self, key: Hashable, since: float) -> Any:
+        """What was seen since that instant; None where nothing was."""
+        at, value = self._seen.get(key, (since, None))
+        return value if at >= since else None
+
+    def forget(self) -> None:
+        """Let go of all that was seen: something is about to write."""
+        self._seen.clear()
 
 
 class Secrets:
@@ -205,6 +238,7 @@ class Context:
     kept: dict[str, Any] = field(default_factory=dict)
     reserved: dict[str, list[IO[bytes]]] = field(default_factory=dict)
     """The connections, by database, that the gate may open without waiting for others."""
+    shared: Shared = field(default_factory=Shared)
 
     def resolve(self, text: str, *, secret: bool = True) -> str:
         """The text with its references put in; raises `CannotLook` when one is unset.
@@ -241,6 +275,7 @@ class Context:
                 f"{what} needs `{name}`, which the environment '{self.environment.name}' does not allow",
                 f"declare `allow: [{name}]` for it in environments.yaml",
             )
+        self.shared.forget()
 
     def attach(self, name: str, media_type: str, body: bytes) -> None:
         """Keep bytes as evidence, with known secrets struck out of text."""

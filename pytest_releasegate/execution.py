@@ -53,6 +53,7 @@ def look(check: Check, context: Context, *, timeout: timedelta | None = None) ->
         if status is Status.PASSED or now + _PAUSE > min(start + patience, context.deadline):
             break
         del context.attached[mark:]
+        context.shared.forget()
         context.clock.sleep(_PAUSE)
     return Look(
         status=status,

@@ -130,8 +130,10 @@ class Http(Parameters):
         return False, f", while {public_url(control.url)} answers"
 
     def _query(self, context: Context) -> Query:
-        if context.environment.protected and self.method not in _READING:
-            context.require_permission("writes_through_app", self.method)
+        if self.method not in _READING:
+            context.shared.forget()
+            if context.environment.protected:
+                context.require_permission("writes_through_app", self.method)
         path, mark, search = self.url.partition("?")
         return Query(
             url=context.url(path) + mark + context.resolve(search),

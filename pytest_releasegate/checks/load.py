@@ -179,6 +179,7 @@ def _run(run: Run, context: Context) -> Iterator[Finding]:
     file = context.root / run.locustfile
     if not file.is_file():
         raise CannotLook(f"there is no locustfile {run.locustfile}", "set locustfile, relative to the root")
+    context.shared.forget()
     outcome = run_locust(_order(run, context), context.root, context.remaining)
     _attach(context, outcome)
     yield from judge_run(run, outcome)

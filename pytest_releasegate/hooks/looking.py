@@ -12,6 +12,7 @@ from pytest_releasegate.check import find, judge
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.execution import look
 from pytest_releasegate.hooks.body import Body
+from pytest_releasegate.hooks.together import forget, shared_by
 from pytest_releasegate.lifecycle.standings import standings_of
 from pytest_releasegate.model import ASKS_PEOPLE, NEEDS_DEPLOYMENT, Claims, Result, Status
 from pytest_releasegate.verdict import HOLDS, UNDEPLOYED, prior, stand
@@ -63,7 +64,11 @@ def look_at(item: pytest.Item, session: GateSession, declaration: Declaration) -
     if begun := session.begin(gate):
         item.stash[LOOKED] = Looked(_result(session, declaration, Status.ERROR, session.clock.now(), message=begun))
         raise GateNotGreen(begun)
-    seen = look(declaration.check, session.context(), timeout=declaration.timeout)  # type: ignore[arg-type]
+    if gate.writes:
+        forget(item)
+    context = session.context()
+    context.shared = shared_by(item)
+    seen = look(declaration.check, context, timeout=declaration.timeout)  # type: ignore[arg-type]
     result = _result(
         session,
         declaration,
@@ -199,7 +204,10 @@ class Looker:
         """Before a Python gate: the same conditions as for any other, so that it is not looked at out of its time."""
         from pytest_releasegate.hooks.collect import CASE, GATE, GateItem
 
-        if GATE not in item.stash or isinstance(item, GateItem):
+        if isinstance(item, GateItem):
+            return
+        forget(item)
+        if GATE not in item.stash:
             return
         gate = item.stash[GATE]
         known = prior(gate, self.session.release, self.session.clock.now())

@@ -12,17 +12,9 @@ from pydantic import Field, StrictBool, field_validator, model_validator
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters, format_duration
+from pytest_releasegate.sources.pgcolumns import Column, column_of, columns_of, newest, no_instant
 from pytest_releasegate.sources.pglooks import SCAN_SECONDS, Numbers, Want, measured
-from pytest_releasegate.sources.pgrules import (
-    Column,
-    Rule,
-    Share,
-    TableRules,
-    column_of,
-    columns_of,
-    newest,
-    no_instant,
-)
+from pytest_releasegate.sources.pgrules import Rule, Share, TableRules
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
 from pytest_releasegate.sources.pgunique import duplicates, unique_indexes
 from pytest_releasegate.sources.postgres import connect, count_each, database_name, first_rows, one_statement

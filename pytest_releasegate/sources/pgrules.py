@@ -21,35 +21,23 @@ from pydantic import (
     model_validator,
 )
 
-from pytest_releasegate.errors import CannotLook, nearest
+from pytest_releasegate.errors import nearest
 from pytest_releasegate.params import Parameters, Span, text_schema
+from pytest_releasegate.sources.pgcolumns import NOW, column_of, literal, no_instant
 from pytest_releasegate.sources.pgtables import quoted
 from pytest_releasegate.sources.postgres import one_predicate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import psycopg
     from pydantic_core import core_schema
 
+    from pytest_releasegate.sources.pgcolumns import Column
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["Column", "Range", "Rule", "Share", "TableRules", "column_of", "columns_of", "newest", "no_instant"]
+__all__ = ["Range", "Rule", "Share", "TableRules"]
 
-NOW = "statement_timestamp()"
-"""Of the scan itself: rows may have been committed between the start of the transaction and its first look."""
 _SHARE = re.compile(r"(\d+)|(\d{1,2}(?:\.\d+)?)\s*%")
-_COLUMNS = """
-select a.attname, b.typname, a.attnotnull, coalesce(k.place, 0)
-from pg_catalog.pg_attribute a
-join pg_catalog.pg_type t on t.oid = a.atttypid
-join pg_catalog.pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
-left join (select i.indrelid, u.number, u.place from pg_catalog.pg_index i,
-                  unnest(i.indkey::int2[]) with ordinality u(number, place) where i.indisprimary) k
-  on k.indrelid = a.attrelid and k.number = a.attnum
-where a.attrelid = %s and a.attnum > 0 and not a.attisdropped order by a.attnum
-"""
-
 Literally = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | date | StrictStr
 Names = tuple[Annotated[StrictStr, Field(min_length=1)], ...]
 
@@ -96,35 +84,6 @@ Allowed = Annotated[
     Discriminator(_sort),
 ]
 """A share for each rule, or by the rule's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column as the catalogue has it; `key` is its place in the primary key, 0 where it is not in it."""
-
-    name: str
-    type: str
-    not_null: bool
-    key: int
-
-    @property
-    def sql(self) -> str:
-        """Its quoted name."""
-        return quoted(self.name)
-
-    @property
-    def zoneless(self) -> bool:
-        """Whether its values are no instants before somebody says in which zone."""
-        return self.type in ("timestamp", "date")
-
-    @property
-    def has_nan(self) -> bool:
-        """Whether it may hold a value that is no number, which PostgreSQL sorts above all numbers."""
-        return self.type in ("float4", "float8", "numeric")
-
-    def instant(self, zone: str) -> str:
-        """The expression for the instant that it holds."""
-        return f"({self.sql}::timestamp at time zone {_literal(zone)})" if self.zoneless else self.sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +231,7 @@ class TableRules(Parameters):
             *(self._rule("not_blank", name, "more than white space", _filled(column(name))) for name in self.not_blank),
             *(self._rule("accepted", n, _listed(v), _accepted(column(n), v)) for n, v in self.accepted.items()),
             *(self._rule("range", name, str(r), _ranged(column(name), r)) for name, r in self.range.items()),
-            *(self._rule("pattern", n, t, f"{column(n).sql}::text ~ {_literal(t)}") for n, t in self.pattern.items()),
+            *(self._rule("pattern", n, t, f"{column(n).sql}::text ~ {literal(t)}") for n, t in self.pattern.items()),
             *(self._timed("not_future", (column(name),)) for name in self.not_future),
             *(self._timed("ordered", tuple(map(column, names))) for names in self.ordered),
             *(self._rule("holds", name, text, f"\n{text}\n") for name, text in self.holds.items()),
@@ -298,32 +257,6 @@ class TableRules(Parameters):
         return self._rule(kind, [column.name for column in columns], wanted, condition, blind)
 
 
-def columns_of(connection: psycopg.Connection[Any], table: Table) -> dict[str, Column]:
-    """The columns of a table, by name."""
-    rows = connection.execute(_COLUMNS, [table.oid]).fetchall()
-    return {row[0]: Column(*row) for row in rows}
-
-
-def column_of(table: Table, columns: Mapping[str, Column], name: str) -> Column:
-    """A column of the table; raises `CannotLook` where there is none of that name."""
-    if name not in columns:
-        raise CannotLook(f"{table.label} has no column '{name}'", nearest(name, list(columns)))
-    return columns[name]
-
-
-def no_instant(column: Column) -> str:
-    """Why nothing can be said of when the values of a column were."""
-    return f"the column is a {column.type} without time zone; say its `zone`"
-
-
-def newest(column: Column, zone: str) -> str:
-    """The aggregate that gives how many seconds ago the newest value was, of those not in the future."""
-    instant = column.instant(zone or "UTC")
-    return (
-        f"extract(epoch from {NOW} - max({instant}) filter (where isfinite({instant}) and {instant} <= {NOW}))::float8"
-    )
-
-
 def _filled(column: Column) -> str:
     return f"{column.sql}::text ~ '[^[:space:]]'"
 
@@ -331,23 +264,13 @@ def _filled(column: Column) -> str:
 def _accepted(column: Column, values: Sequence[Any]) -> str:
     # as text, since a word that an enumeration does not know would be an error of the comparison
     text = "::text" if all(isinstance(value, str) for value in values) else ""
-    return f"{column.sql}{text} in ({', '.join(map(_literal, values))})"
+    return f"{column.sql}{text} in ({', '.join(map(literal, values))})"
 
 
 def _ranged(column: Column, bounds: Range) -> str:
-    parts = [f"{column.sql} {sign} {_literal(value)}" for sign, value in bounds.bounds]
+    parts = [f"{column.sql} {sign} {literal(value)}" for sign, value in bounds.bounds]
     return " and ".join([*parts, *([f"{column.sql} <> 'NaN'"] if column.has_nan else [])])
 
 
 def _listed(values: Sequence[Any]) -> str:
     return "one of " + ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
-
-
-def _literal(value: Any) -> str:
-    """A value as it stands in SQL; text without a type, so that the column gives it one."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return f"({value!r})"
-    text = str(value).replace("'", "''")
-    return "E'" + text.replace("\\", "\\\\") + "'" if "\\" in text else f"'{text}'"

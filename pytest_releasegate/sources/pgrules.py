@@ -112,15 +112,14 @@ class Rule:
 
     @property
     def unknown(self) -> str:
-        """The condition of rows that violate it because of a null."""
+        """The condition of those of them in which a null is the reason."""
         nulls = [f"{quoted(name)} is null" for name in self.columns if name not in self.nullable]
-        return " or ".join(nulls) or f"({self.condition}) is null"
+        return " or ".join(nulls) or ("false" if self.columns else f"({self.condition}) is null")
 
     @property
     def aggregates(self) -> tuple[str, str]:
         """What counts the rows that violate it, and those of them that do by a null."""
-        bad = self.violated
-        return f"count(*) filter (where {bad})", f"count(*) filter (where ({bad}) and ({self.unknown}))"
+        return f"count(*) filter (where {self.violated})", f"count(*) filter (where {self.unknown})"
 
 
 class Range(Parameters):

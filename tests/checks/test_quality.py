@@ -225,7 +225,7 @@ def test_keys_are_shown_only_on_demand(environment: Environment, changed: Any) -
         ("", ["a", "b", "c"], "by the valid unique index pair_a_b_c_key"),
         ("", ["c"], "in 2 rows counted"),
         ("create unique index expression on pair ((c + 1))", ["c"], "in 2 rows counted"),
-        ('create unique index other on pair (b collate "en-x-icu")', ["b"], "in 2 rows counted"),
+        ('create unique index other on pair (b collate "POSIX")', ["b"], "in 2 rows counted"),
         (
             "update pg_index set indisvalid = false where indexrelid = 'pair_a_b_c_key'::regclass",
             ["a", "b"],

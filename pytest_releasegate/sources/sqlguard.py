@@ -44,10 +44,13 @@ DENIED: tuple[tuple[str, str], ...] = (
 """Functions by pattern, in lower case, and why; a pattern with a dot means the functions of a schema."""
 
 
-def require_harmless(text: str, what: str = "the query") -> None:
-    """Raise `ValueError` unless the text is one query of which nothing is known that reading would not undo."""
+def require_harmless(text: str, what: str = "the query", *, writes: bool = False) -> None:
+    """Raise `ValueError` unless the text is one query of which nothing is known that a rollback would not undo.
+
+    With `writes` it may be an INSERT, UPDATE, DELETE or MERGE: for probes, which are always rolled back.
+    """
     tree = _parsed(text, what)
-    if reason := next(_objections(tree), ""):
+    if reason := next(_objections(tree, writes=writes), ""):
         raise ValueError(f"{what}: {reason}")
 
 
@@ -82,13 +85,15 @@ def _where(error: Exception) -> str:
     return f"line {first['line']}, column {first['col']}: {str(first['description']).lower().rstrip('.')}"
 
 
-def _objections(tree: exp.Expr) -> Iterator[str]:
+def _objections(tree: exp.Expr, *, writes: bool) -> Iterator[str]:
     from sqlglot import exp
 
-    if not isinstance(tree, exp.Query | exp.Values | exp.Table):
-        yield f"expected a query (SELECT, VALUES, WITH, TABLE), got {_word(tree)}"
+    wanted = (exp.Query, exp.Values, exp.Table)
+    allowed = (*wanted, *((exp.Insert, exp.Update, exp.Delete, exp.Merge) if writes else ()))
+    if not isinstance(tree, allowed):
+        yield f"expected a query (SELECT, VALUES, WITH, TABLE){' or a write' * writes}, got {_word(tree)}"
     for node in tree.walk():
-        if isinstance(node, exp.DML | exp.DDL | exp.Command | exp.Copy) and not isinstance(node, exp.Query):
+        if isinstance(node, exp.DML | exp.DDL | exp.Command | exp.Copy) and not isinstance(node, allowed):
             yield f"expected a query, got {_word(node)} within it"
         if isinstance(node, exp.Into):
             yield "expected a query, got SELECT INTO, which makes a table"

@@ -153,7 +153,7 @@ def _appointment(world: World, number: int, client: int, clinician: uuid.UUID, d
     if status == "completed":
         world.completed.append((number, client, clinician, end))
     reason, mode = world.rng.choice(phrases.REASONS), world.rng.choice(("in_person", "in_person", "video", "phone"))
-    return number, client, clinician, start, end, status, reason, world.at(day - 14), mode
+    return number, client, clinician, start, end, status, reason, world.at(min(day - 14, -1)), mode
 
 
 def _notes(world: World) -> Iterable[Row]:
@@ -195,7 +195,7 @@ def _messages(world: World) -> Iterable[Row]:
         author, client = world.portal[0] if number % 400 == 0 else rng.choice(world.portal)
         mine = rng.random() < 0.6
         moment = world.at(-days, rng.randint(480, 1200))
-        read = None if mine and days < 3 else moment + timedelta(hours=rng.randint(1, 20))
+        read = None if mine and days < 3 else min(moment + timedelta(hours=rng.randint(1, 20)), world.at(0, 0))
         who = (author, "client") if mine else (clinician_of[client], "staff")
         yield number, client, *who, rng.choice(phrases.ASKS if mine else phrases.ANSWERS), moment, read
 

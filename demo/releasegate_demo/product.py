@@ -65,6 +65,10 @@ Appointments first, then the counters of the schedule that are read from them.
 The column may be null until the backfill has ended; to go back is to set it to null where the batch log says so.
 """
 
+BACKFILL_SQL = """update public.appointments set mode = 'in_person'
+where id in (select id from public.appointments where mode is null order by id limit 500);
+"""
+
 INCIDENT = """# Incident of release 1.4.0
 
 ## Root cause
@@ -98,6 +102,7 @@ def make_product(folder: Path, signers: str = "") -> dict[str, str]:
         (folder / "evidence" / f"{gate}.txt").write_text(text + "\n", encoding="utf-8")
     (folder / "docs").mkdir()
     (folder / "docs" / "backfill-plan.md").write_text(BACKFILL, encoding="utf-8")
+    (folder / "docs" / "backfill.sql").write_text(BACKFILL_SQL, encoding="utf-8")
     _git(folder, "init", "--quiet", "--initial-branch=main")
     return {version: _commit(folder, version) for version in (OLD, NEW)}
 

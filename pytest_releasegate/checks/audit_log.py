@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
-from math import ceil
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, StrictStr, model_validator
 
@@ -15,10 +13,10 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters, Threshold, format_duration
 from pytest_releasegate.sources.actions import Names, Place, Probe, done, requested
+from pytest_releasegate.sources.oncopy import OnCopy, copied
 from pytest_releasegate.sources.pgaudit import falsifiers, missed
 from pytest_releasegate.sources.pgcolumns import NOW, column_of, columns_of, no_instant
 from pytest_releasegate.sources.pglooks import SCAN_SECONDS, Numbers, Want, measured
-from pytest_releasegate.sources.pgscratch import scratch
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
 from pytest_releasegate.sources.postgres import connect, database_name
 from pytest_releasegate.sources.text import OneOrMore
@@ -34,17 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["AuditLog"]
 
 _NONE: Any = ()
-
-
-class OnCopy(Parameters):
-    """A scratch copy to look at instead."""
-
-    content: Literal["schema", "sample", "data"] = "schema"
-    """What of the database is copied."""
-    run: Annotated[Names, OneOrMore] = _NONE
-    """Files of SQL to run on the copy before, such as the release's migrations, relative to the root."""
-    without: Names = ()
-    """Extensions to leave out."""
 
 
 class AuditLog(Parameters):
@@ -114,7 +101,11 @@ class AuditLog(Parameters):
         in_sql = {name: probe for name, probe in self.probes.items() if probe.sql}
         if in_sql and not self.on_copy:
             context.require_permission("probes", "an action in SQL, which is rolled back,")
-        with self._connected(context, writable=bool(in_sql)) as connection:
+        with (
+            copied(context, self.database, self.on_copy)
+            if self.on_copy
+            else connect(context, self.database, at_most=SCAN_SECONDS, writable=bool(in_sql)) as connection
+        ):
             place = self._place(connection)
             found = [*self._triggers(connection, place), *self._privileges(connection, place)]
             found += [done(connection, context, place, *one) for one in in_sql.items()]
@@ -129,27 +120,6 @@ class AuditLog(Parameters):
     def wants(self, connection: psycopg.Connection[Any]) -> list[Want]:
         """The age of the oldest row, for whoever looks first."""
         return [_want(self._place(connection))] if self.oldest else []
-
-    @contextmanager
-    def _connected(self, context: Context, *, writable: bool) -> Iterator[psycopg.Connection[Any]]:
-        if self.on_copy is None:
-            with connect(context, self.database, at_most=SCAN_SECONDS, writable=writable) as connection:
-                yield connection
-            return
-        asked = self.on_copy
-        if absent := next((name for name in asked.run if not (context.root / name).is_file()), ""):
-            raise CannotLook(f"there is no file {absent}", "correct `run`, relative to the root")
-        with (
-            scratch(context, self.database, asked.content, without=asked.without) as copy,
-            copy.connect() as connection,
-            _told(),
-        ):
-            seconds = ceil(context.remaining(SCAN_SECONDS))
-            connection.execute("select set_config('statement_timeout', %s, false)", [f"{seconds}s"])
-            for name in asked.run:
-                _run(connection, name, (context.root / name).read_text("utf-8"))
-            with connection.transaction(force_rollback=True):
-                yield connection
 
     def _place(self, connection: psycopg.Connection[Any]) -> Place:
         known = user_tables(connection)
@@ -210,28 +180,6 @@ def _age(place: Place, limit: Threshold, numbers: Numbers, since: timedelta | No
     wanted = f"{limit}, or since the log began: >= {format_duration(since)}" if young and since else limit
     ok = age >= since.total_seconds() if young and since is not None else limit.holds(age)
     return find(name, expected=wanted, actual=f"{age / 86400:.1f}d{numbers.when}", ok=ok)
-
-
-def _run(connection: psycopg.Connection[Any], name: str, text: str) -> None:
-    import psycopg
-
-    try:
-        connection.execute(text.encode())
-    except psycopg.DatabaseError as error:
-        what = error.diag.message_primary or type(error).__name__
-        raise CannotLook(f"{name} on the copy: {what} (SQLSTATE {error.sqlstate})", "correct it, or `run`") from None
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Whatever the copy raises, in plain words."""
-    import psycopg
-
-    try:
-        yield
-    except psycopg.DatabaseError as error:
-        what = error.diag.message_primary or type(error).__name__
-        raise CannotLook(f"on the copy: {what} (SQLSTATE {error.sqlstate})", "correct the gate") from None
 
 
 def _matches(table: Table, pattern: str) -> bool:

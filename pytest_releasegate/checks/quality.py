@@ -3,15 +3,16 @@
 # ruff: noqa: S608  identifiers are quoted, values are bound, and predicates are the gate's own text
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
-from pytest_releasegate.check import counted, find
+from pytest_releasegate.check import Shared, counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters, format_duration
+from pytest_releasegate.sources.oncopy import OnCopy, copied
 from pytest_releasegate.sources.pgcolumns import Column, column_of, columns_of, newest, no_instant
 from pytest_releasegate.sources.pglooks import SCAN_SECONDS, Numbers, Want, measured
 from pytest_releasegate.sources.pgrules import Rule, Share, TableRules
@@ -139,6 +140,8 @@ class Quality(Parameters):
     """`index` trusts a valid unique index that covers all rows where there is one; `rows` always counts."""
     show_keys: StrictBool = False
     """Show the primary keys of the first five rows that violate a rule: only where they are no personal data."""
+    on_copy: OnCopy | None = None
+    """Look at a scratch copy, with a script such as the backfill's run on it, instead of at the target."""
     least: int = Field(default=1, ge=1, strict=True)
     """How many tables or queries must have been looked at at least, with rows in them."""
 
@@ -151,7 +154,14 @@ class Quality(Parameters):
     def look(self, context: Context) -> Iterator[Finding]:
         """Scan each table once, and count."""
         name = database_name(context, self.database)
-        with connect(context, name, at_most=SCAN_SECONDS) as connection:
+        if self.on_copy:
+            # nobody else looks at this copy
+            context = replace(context, shared=Shared())
+        with (
+            copied(context, name, self.on_copy)
+            if self.on_copy
+            else connect(context, name, at_most=SCAN_SECONDS) as connection
+        ):
             plans = self._plans(connection)
             numbers = measured(connection, context, name, [plan.want for plan in plans])
             seen = [self._seen(connection, context, *pair) for pair in zip(plans, numbers, strict=True)]
@@ -164,7 +174,7 @@ class Quality(Parameters):
 
     def wants(self, connection: psycopg.Connection[Any]) -> list[Want]:
         """What is counted in one scan of each table, for whoever looks first."""
-        return [plan.want for plan in self._plans(connection)]
+        return [] if self.on_copy else [plan.want for plan in self._plans(connection)]
 
     def _plans(self, connection: psycopg.Connection[Any]) -> list[Plan]:
         known = user_tables(connection) if self.tables else []

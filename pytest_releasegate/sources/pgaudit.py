@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources.pgtables import quoted
+from pytest_releasegate.sources.postgres import said_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -174,13 +175,10 @@ def acted(
 
 
 def _could_not(error: psycopg.DatabaseError, name: str, number: int) -> CannotLook:
-    what = error.diag.message_primary or type(error).__name__
-    if (error.sqlstate or "")[:2] in ("22", "23"):
-        # such messages quote values out of rows
-        what = re.sub(r'"[^"]*"', '"..."', what)
     where = f"statement {number}" if number else "taking on its role and settings"
     return CannotLook(
-        f"probe '{name}', {where}: {what} (SQLSTATE {error.sqlstate})", "correct the probe, or grant what it needs"
+        f"probe '{name}', {where}: {said_by(error)} (SQLSTATE {error.sqlstate})",
+        "correct the probe, or grant what it needs",
     )
 
 

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["bound", "connect", "count_each", "database_name", "first_rows", "one_predicate", "one_statement", "several"]
+__all__ = [
+    "bound",
+    "connect",
+    "count_each",
+    "database_name",
+    "first_rows",
+    "one_predicate",
+    "one_statement",
+    "said_by",
+    "several",
+]
 
 APPLICATION = "pytest-releasegate"
 CONNECT_SECONDS = 10.0
@@ -301,11 +311,15 @@ def _cannot_look(error: psycopg.Error, name: str, connection: psycopg.Connection
     state = error.sqlstate
     if state is None:
         return CannotLook(f"database '{name}': {str(error).splitlines()[0]}", "the connection was lost; look again")
-    message = error.diag.message_primary or type(error).__name__
-    if state[:2] in ("22", "23"):
-        # such messages quote values out of rows
-        message = re.sub(r'"[^"]*"', '"..."', message)
+    message = said_by(error)
     hint = _HINTS.get(state, "").format(user=connection.info.user)
     if state == "42501" and "row-level security" in message:
         hint = f"the role sees only some of the rows; let it see all: alter role {connection.info.user} bypassrls"
     return CannotLook(f"database '{name}': {message} (SQLSTATE {state})", hint)
+
+
+def said_by(error: psycopg.Error) -> str:
+    """What PostgreSQL says, without values out of rows."""
+    message = error.diag.message_primary or type(error).__name__
+    # these two classes of errors quote them
+    return re.sub(r'"[^"]*"', '"..."', message) if (error.sqlstate or "")[:2] in ("22", "23") else message

@@ -14,6 +14,8 @@ from pytest_releasegate.model import Environment, Release, Status
 from pytest_releasegate.testing import FakeClock, look
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_releasegate.sources.pgserver import PostgresServer
     from tests.conftest import Product
 
@@ -468,3 +470,14 @@ def test_gates_of_a_run_look_together_until_one_may_write(
     assert borrowed == {"1.1": False, "1.2": True, "1.3": False, "1.4": False, "1.5": False}, ran.out
     assert {result.status for result in results.values()} == {Status.PASSED}
     assert step.scans == 3
+
+
+def test_a_script_is_tried_on_a_copy(environment: Environment, superuser: Any, tmp_path: Path) -> None:
+    (tmp_path / "backfill.sql").write_text('update "Odd ""%" set region = null; analyze')
+    tables = {ODD: {"not_null": ["region", "id"]}}
+    assert look(Quality(tables=tables), environment).status is Status.PASSED
+    on_copy = {"content": "data", "run": "backfill.sql"}
+    seen = look(Quality(tables=tables, on_copy=on_copy), environment, root=tmp_path)
+    assert seen.status is Status.FAILED, seen.message
+    assert told(seen)[0].endswith("not_null region: expected no null in each row, got 10 of 10 rows violate it [no]")
+    assert look(Quality(tables=tables), environment).status is Status.PASSED

@@ -112,6 +112,44 @@ def test_an_audit_log_that_loses_its_rows_is_seen(deployed: Deployed) -> None:
     assert (ran.code, ran.out.count("- rows of the ")) == (1, 4), ran.out
 
 
+ASLEEP = "set session_replication_role = replica; "
+WRONG = {
+    "12-consistency.yaml::12.2.4": (
+        ASLEEP + "update notes set signed_at = created_at - interval '1 hour' where id = 5",
+        ASLEEP + "update notes set signed_at = created_at + interval '1 hour' where id = 5",
+        "public.notes: ordered created_at, signed_at",
+        "1 of 15000 rows violates it",
+    ),
+    "06-documentation.yaml::6.2.4": (
+        "alter table notes disable trigger audit_notes",
+        "alter table notes enable trigger audit_notes",
+        "a note is deleted: expected >= 1 with action_type delete",
+        "got 0 of 0 rows written",
+    ),
+    "40-compliance.yaml::C1.1.3": (
+        "grant delete on audit_logs to authenticated",
+        "revoke delete on audit_logs from authenticated",
+        "what authenticator may do to public.audit_logs",
+        "got delete by authenticated",
+    ),
+}
+"""By gate: how to make it red, the way back, and what it must say."""
+
+
+@pytest.mark.parametrize("gate", WRONG)
+def test_data_and_its_trail_are_seen_to_be_wrong(deployed: Deployed, gate: str) -> None:
+    wrong, right, *said = WRONG[gate]
+    assert deployed.pytest(f"gates/{gate}").code == 0
+    with psycopg.connect(deployed.info.super_dsn) as connection:
+        connection.execute(wrong.encode())
+    try:
+        ran = deployed.pytest(f"gates/{gate}")
+    finally:
+        with psycopg.connect(deployed.info.super_dsn) as connection:
+            connection.execute(right.encode())
+    assert (ran.code, ran.has(*said)) == (1, True), ran.out
+
+
 def test_deadlocks_that_go_on_ask_for_a_rollback(deployed: Deployed) -> None:
     from threading import Event, Thread
 

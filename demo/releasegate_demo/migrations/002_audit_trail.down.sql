@@ -1,3 +1,4 @@
+grant update, delete, truncate on public.audit_logs to service_role;
 alter table public.appointments drop column mode;
 drop index public.audit_logs_user_id_idx, public.audit_logs_created_at_idx;
 drop trigger audit_messages on public.messages;

@@ -22,6 +22,9 @@ create trigger audit_payments after insert or update or delete on public.payment
 create trigger audit_messages after insert or update or delete on public.messages
   for each row execute function auth.record_change();
 
+-- What the log says stays: nobody whom the application is may change or remove it.
+revoke update, delete, truncate on public.audit_logs from service_role;
+
 create index audit_logs_created_at_idx on public.audit_logs (created_at desc);
 create index audit_logs_user_id_idx on public.audit_logs (user_id);
 

@@ -258,7 +258,7 @@ def _fresh(plan: Plan, numbers: Numbers, column: Column) -> Told:
     if age is None:
         return Told(plan.table.label, name, wanted, "no value that is not in the future", Ok.CANNOT_TELL)
     ok = age <= span.total_seconds()
-    actual = f"{timedelta(seconds=round(age))} old"
+    actual = f"{timedelta(seconds=max(round(age), 0))} old"
     return Told(plan.table.label, name, wanted, actual, Ok.YES if ok else Ok.NO)
 
 

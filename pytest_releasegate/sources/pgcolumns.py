@@ -79,11 +79,11 @@ def no_instant(column: Column) -> str:
 
 
 def newest(column: Column, zone: str) -> str:
-    """The aggregate that gives how many seconds ago the newest value was, of those not in the future."""
+    """The aggregate that gives how many seconds old the newest value is, of those not in the future."""
     instant = column.instant(zone or "UTC")
-    return (
-        f"extract(epoch from {NOW} - max({instant}) filter (where isfinite({instant}) and {instant} <= {NOW}))::float8"
-    )
+    past = f"isfinite({instant}) and {instant} <= {NOW}"
+    # as of the snapshot: a long scan makes nothing older
+    return f"extract(epoch from now() - max({instant}) filter (where {past}))::float8"
 
 
 def literal(value: Any) -> str:

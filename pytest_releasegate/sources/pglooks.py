@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["COUNT", "Numbers", "Want", "Wants", "measured"]
+__all__ = ["COUNT", "Numbers", "Want", "Wants", "also_wanted", "measured", "offer"]
 
 COUNT = "count(*)"
 FRESH_SECONDS = 30.0
@@ -75,22 +75,33 @@ def measured(
     A number of another gate is taken where it is of this run and step, nothing that writes ran since, and it is at
     most thirty seconds old.
     """
-    return [_numbers(connection, context, database, want) for want in wants]
+    # all is as of the transaction's snapshot, however long the scans take
+    now, at = context.clock.monotonic(), context.clock.now()
+    return [_numbers(connection, context, database, want, now, at) for want in wants]
 
 
-def _numbers(connection: psycopg.Connection[Any], context: Context, database: str, want: Want) -> Numbers:
-    now = context.clock.monotonic()
-    key = ("numbers", database, want.table.sql, want.where)
-    wanted = dict.fromkeys([COUNT, *want.aggregates])
-    held: Numbers | None = context.shared.seen(key, now - FRESH_SECONDS)
-    if held and wanted.keys() <= held.values.keys():
+def also_wanted(connection: psycopg.Connection[Any], context: Context, database: str, want: Want) -> list[str]:
+    """The aggregates that gates of the step want of the same rows, to be counted in the same scan."""
+    others = [one for one in _others(connection, context, database) if _key(database, one) == _key(database, want)]
+    wanted = [text for one in others for text in one.aggregates if not _SUBQUERY.search(text)]
+    return list(dict.fromkeys(wanted))
+
+
+def offer(context: Context, database: str, want: Want, numbers: Numbers, since: float) -> None:
+    """Let the other gates of the step take the numbers of a scan that began at that instant of the monotonic clock."""
+    context.shared.see(_key(database, want), numbers, since)
+
+
+def _numbers(
+    connection: psycopg.Connection[Any], context: Context, database: str, want: Want, now: float, at: datetime
+) -> Numbers:
+    wanted = list(dict.fromkeys([COUNT, *want.aggregates]))
+    held: Numbers | None = context.shared.seen(_key(database, want), now - FRESH_SECONDS)
+    if held and {*wanted} <= held.values.keys():
         return Numbers(held.values, held.at, borrowed=True)
-    others = [one for one in _others(connection, context, database) if _key(database, one) == key]
-    shareable = (text for one in others for text in one.aggregates if not _SUBQUERY.search(text))
-    every = list(dict.fromkeys([*wanted, *shareable]))[: max(_MOST_COLUMNS, len(wanted))]
-    at = context.clock.now()
-    numbers = Numbers(_scan(connection, context, want, list(wanted), every), at)
-    context.shared.see(key, numbers, now)
+    every = list(dict.fromkeys([*wanted, *also_wanted(connection, context, database, want)]))
+    numbers = Numbers(_scan(connection, context, want, wanted, every[: max(_MOST_COLUMNS, len(wanted))]), at)
+    offer(context, database, want, numbers, now)
     return numbers
 
 

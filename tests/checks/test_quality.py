@@ -254,6 +254,15 @@ def test_data_that_is_old_fails_and_the_future_does_not_make_it_fresh(environmen
     assert told(seen)[0].endswith("fresh created_at: expected newest at most 2h old, got 3:00:00 old [no]")
 
 
+def test_without_a_time_nobody_can_tell_whether_it_is_fresh(environment: Environment, changed: Any) -> None:
+    changed("""update "Odd ""%" set created_at = null, signed_at = 'infinity'""")
+    seen = look(rules(fresh={"created_at": "2h", "signed_at": "2h"}), environment)
+    assert seen.status is Status.INCONCLUSIVE
+    assert [line.partition(", got ")[2] for line in told(seen)[:2]] == [
+        "no value that is not in the future [cannot tell]"
+    ] * 2
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [

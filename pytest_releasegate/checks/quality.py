@@ -17,7 +17,7 @@ from pytest_releasegate.sources.pgcolumns import Column, column_of, columns_of, 
 from pytest_releasegate.sources.pglooks import SCAN_SECONDS, Numbers, Want, measured
 from pytest_releasegate.sources.pgrules import Rule, Share, TableRules
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
-from pytest_releasegate.sources.pgunique import duplicates, unique_indexes
+from pytest_releasegate.sources.pgunique import duplicated, duplicates, unique_indexes
 from pytest_releasegate.sources.postgres import connect, count_each, database_name, first_rows, one_statement
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class Told:
     ok: Ok
     allowed: str = ""
     quiet: bool = False
+    shared: bool = False
+    """Rows are not unique."""
 
     @property
     def finding(self) -> Finding:
@@ -192,7 +194,10 @@ class Quality(Parameters):
             seen.told += [_fresh(plan, numbers, column) for column in plan.times]
             indexes = unique_indexes(connection, plan.table) if self.unique_by == "index" else {}
             for columns in plan.declared.keys:
-                seen.told.append(_unique(connection, context, plan, numbers, columns, indexes))
+                told = _unique(connection, context, plan, numbers, columns, indexes)
+                if self.show_keys and told.shared:
+                    told.actual += f" ({_keys(connection, plan, duplicated(plan.table, columns, plan.declared.where))})"
+                seen.told.append(told)
         return seen
 
     def _rule(self, connection: psycopg.Connection[Any], plan: Plan, numbers: Numbers, rule: Rule) -> Told:
@@ -204,7 +209,7 @@ class Quality(Parameters):
         if null and rule.wanted != "no null":
             told.actual += f", {null} of them by a null"
         if bad and self.show_keys:
-            told.actual += f" ({_keys(connection, plan, rule)})"
+            told.actual += f" ({_keys(connection, plan, rule.violated)})"
         return told
 
     def _queries(self, connection: psycopg.Connection[Any], context: Context) -> list[tuple[Told, int]]:
@@ -276,19 +281,19 @@ def _unique(
         return Told(plan.table.label, name, wanted, f"so, by the valid unique index {index}", Ok.YES)
     bad = duplicates(connection, context, plan.table, columns, plan.declared.where, SCAN_SECONDS)
     told = _counted(plan.table.label, name, wanted, bad, numbers.rows, plan.declared.allowed(name))
-    told.wanted, told.quiet = wanted, False
+    told.wanted, told.quiet, told.shared = wanted, False, bool(bad)
     told.actual = f"{bad} of {numbers.rows} rows share theirs" if bad else f"so, in {numbers.rows} rows counted"
     return told
 
 
-def _keys(connection: psycopg.Connection[Any], plan: Plan, rule: Rule) -> str:
-    """The keys of the first rows that violate a rule."""
+def _keys(connection: psycopg.Connection[Any], plan: Plan, condition: str) -> str:
+    """The keys of the first rows of which the condition holds."""
     primary = sorted((column for column in plan.columns.values() if column.key), key=lambda column: column.key)
     if not primary:
         return "the table has no primary key to show"
     names = ", ".join(column.sql for column in primary)
     kept = f" and (\n{plan.declared.where}\n)" if plan.declared.where else ""
-    found = f"select {names} from {plan.table.source} where ({rule.violated}){kept}"
+    found = f"select {names} from {plan.table.source} where ({condition}){kept}"
     rows = first_rows(connection, f"{found} order by {names} limit {_SHOWN_KEYS}", limit=_SHOWN_KEYS)
     return "keys: " + "; ".join(", ".join(map(str, row)) for row in rows)
 

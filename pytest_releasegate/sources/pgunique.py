@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["duplicates", "unique_indexes"]
+__all__ = ["duplicated", "duplicates", "unique_indexes"]
 
 # An index of another collation or operator class may call equal what the columns do not.
 _INDEXES = """
@@ -51,9 +51,19 @@ def duplicates(
     at_most: float,
 ) -> int:
     """How many rows share their values of the columns with another; rows with a null in one of them do not."""
-    names = ", ".join(map(quoted, columns))
-    kept = f" and (\n{where}\n)" if where else ""
-    groups = f"select count(*) n from {table.source} where num_nulls({names}) = 0{kept} group by {names}"
-    query = f"select coalesce(sum(n), 0)::bigint from ({groups} having count(*) > 1) g"
+    query = f"select coalesce(sum(n), 0)::bigint from ({_groups(table, columns, where, 'count(*) n')}) g"
     (number,) = count_each(connection, context, [query], at_most)
     return number
+
+
+def duplicated(table: Table, columns: Sequence[str], where: str) -> str:
+    """The condition of rows that share their values with another."""
+    names = ", ".join(map(quoted, columns))
+    return f"({names}) in ({_groups(table, columns, where, names)})"
+
+
+def _groups(table: Table, columns: Sequence[str], where: str, what: str) -> str:
+    names = ", ".join(map(quoted, columns))
+    kept = f" and (\n{where}\n)" if where else ""
+    rows = f"from {table.source} where num_nulls({names}) = 0{kept}"
+    return f"select {what} {rows} group by {names} having count(*) > 1"

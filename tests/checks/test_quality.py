@@ -217,6 +217,8 @@ def test_keys_are_shown_only_on_demand(environment: Environment, changed: Any) -
     hidden, shown = look(Quality(tables=table), environment), look(Quality(tables=table, show_keys=True), environment)
     assert told(hidden)[0].endswith("got 6 of 9 rows violate it [no]")
     assert told(shown)[0].endswith("got 6 of 9 rows violate it (keys: 4; 6; 7; 8; 9) [no]")
+    twice = Quality(tables={ODD: {"unique": [["region", "born"]], "where": "id <> 3"}}, show_keys=True)
+    assert told(look(twice, environment))[0].endswith("got 9 of 9 rows share theirs (keys: 1; 2; 4; 5; 6) [no]")
     assert told(shown)[1].endswith("got 1 of 2 rows violates it (the table has no primary key to show) [no]")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,7 +55,8 @@ def rules(**keys: Any) -> Quality:
 
 
 def told(seen: Any) -> list[str]:
-    return [f"{finding} [{finding.ok}]" for finding in seen.findings]
+    """The findings, as if the tests took no time."""
+    return [re.sub(r"3:0\d:\d\d old", "3:00:00 old", f"{finding} [{finding.ok}]") for finding in seen.findings]
 
 
 ALL = {

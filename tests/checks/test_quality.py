@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -442,9 +443,10 @@ def test_a_check_that_asks_to_write_makes_all_look_anew(environment: Environment
     assert context.shared.seen("key", 0.0) is None
 
 
-def test_a_role_that_sees_some_of_the_rows_cannot_count(new_database: Any) -> None:
-    script = "create table t (id int); insert into t values (1); alter table t enable row level security"
-    seen = look(Quality(tables={"t": {"not_null": ["id"]}}), new_database(script, user="filtered"))
+def test_a_role_that_sees_some_of_the_rows_cannot_count(environment: Environment, changed: Any) -> None:
+    changed("alter table pair enable row level security")
+    dsn = environment.databases["app"].replace("releasegate_probe", "filtered")
+    seen = look(Quality(tables={"pair": {"not_null": ["a"]}}), replace(environment, databases={"app": dsn}))
     assert seen.status is Status.ERROR
     assert "row-level security" in seen.message
 

@@ -243,7 +243,7 @@ def _tell(seen: Seen) -> Iterator[Finding]:
         return
     yield from (told.finding for told in seen.told if not told.quiet)
     if quiet := sum(told.quiet for told in seen.told):
-        actual = f"{quiet} of {len(seen.told)} in {rows} row{'s' * (rows > 1)}{seen.numbers.when}"
+        actual = f"{quiet} rule{'s' * (quiet > 1)} in {rows} row{'s' * (rows > 1)}{seen.numbers.when}"
         yield find(f"{table}: rules that hold", expected="in every row", actual=actual, ok=True)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.sources.postgres import bound, database_name
+from pytest_releasegate.sources.postgres import bound, database_name, said_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,7 +141,7 @@ def _scan(
         try:
             with connection.transaction():
                 return _select(connection, context, want, every, context.remaining(SCAN_SECONDS) / 2)
-        except psycopg.DatabaseError:
+        except (CannotLook, psycopg.DatabaseError):
             # a predicate of another gate may be at fault: look for this one alone
             return _select(connection, context, want, wanted, SCAN_SECONDS)
     return _select(connection, context, want, wanted, SCAN_SECONDS)
@@ -150,9 +150,17 @@ def _scan(
 def _select(
     connection: psycopg.Connection[Any], context: Context, want: Want, aggregates: list[str], at_most: float
 ) -> dict[str, Any]:
+    import psycopg
+
     where = f" where (\n{want.where}\n)" if want.where else ""
     text = f"{', '.join(aggregates)} from {want.table.source}{where}".replace("%", "%%")
     bound(connection, context, at_most)
-    # a bound parameter makes psycopg use the extended protocol, which takes one statement only
-    (row,) = connection.execute(f"select %s::int, {text}".encode(), [0]).fetchall()
+    try:
+        # a bound parameter makes psycopg use the extended protocol, which takes one statement only
+        (row,) = connection.execute(f"select %s::int, {text}".encode(), [0]).fetchall()
+    except psycopg.DatabaseError as error:
+        if (error.sqlstate or "")[:2] not in ("22", "42") or isinstance(error, psycopg.errors.InsufficientPrivilege):
+            raise
+        what = f"{want.table.label}: {said_by(error)} (SQLSTATE {error.sqlstate})"
+        raise CannotLook(what, "correct what the gate asks of that table") from None
     return dict(zip(aggregates, row[1:], strict=True))

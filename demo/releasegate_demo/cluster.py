@@ -92,5 +92,7 @@ def open_logins(server: PostgresServer) -> dict[str, str]:
             connection.execute(b"alter role releasegate_probe set search_path = public, extensions")
         if connection.info.server_version >= 160000:
             # before 16 a member inherits all or nothing; the probe must inherit its reading rights
-            connection.execute(b"grant anon, authenticated to releasegate_probe with inherit false, set true")
+            connection.execute(
+                b"grant anon, authenticated, service_role to releasegate_probe with inherit false, set true"
+            )
     return found

@@ -8,7 +8,7 @@ create role releasegate_probe login inherit bypassrls connection limit 10;
 
 grant anon, authenticated, service_role to authenticator;
 grant pg_read_all_data, pg_monitor to releasegate_probe;
-grant anon, authenticated to releasegate_probe;
+grant anon, authenticated, service_role to releasegate_probe;
 
 alter role releasegate_probe set default_transaction_read_only = on;
 alter role releasegate_probe set statement_timeout = '60s';

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, StrictBool, field_validator
@@ -38,6 +39,12 @@ class Bad(Parameters):
     """The values that make a good row a bad one, by column."""
     by: str = ""
     """The constraint, the column or the SQLSTATE that must refuse it, such as P0001 for a trigger's own error."""
+
+    @field_validator("row")
+    @classmethod
+    def _days_as_text(cls, row: dict[str, Any]) -> dict[str, Any]:
+        """YAML makes days and moments of what looks like one."""
+        return {name: str(value) if isinstance(value, date) else value for name, value in row.items()}
 
 
 class Constraints(Parameters):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_constraints_that_hold_and_values_that_are_refused_pass(environment: Env
         {"score": 40_000},
         {"born": "2026-02-30"},
         {"email": "nobody"},
-        {"row": {"ends": "1950-01-01"}, "by": "ends_after_start"},
+        {"row": {"ends": date(1950, 1, 1)}, "by": "ends_after_start"},
         {"parent": 7},
         not_null={TABLE: [NAME, "kind"]},
         unique={TABLE: ["number", "kind, lower(email)", "id"], "parents": ["id"]},

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.sources.pgpolicies import Column, Persona
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["Probe", "Refused", "Told", "probed", "taken_on"]
+__all__ = ["Probe", "Refused", "Told", "keys_of", "probed", "taken_on"]
 
 _MOST_ROWS = 20
 _WRONG_TYPE = {"22P02", "22P03", "22001", "22003", "22007", "22008", "22021", "22023", "22026"}
@@ -134,9 +134,14 @@ def probed(
             text = f"the default of {silent[0]}, which role {persona.role} may not give, would be used up"
         return [Told(f"not tried: {text}", Ok.CANNOT_TELL)] * len(probes)
     target = _Target(table, persona, offered, triggers)
-    keys = reader.execute(_KEYS, [table.oid]).fetchall()
+    keys = keys_of(reader, table)
     rows = _rows(reader, context, target, where)
     return [_probe(reader, writer, context, target, keys, rows, probe) for probe in probes]
+
+
+def keys_of(connection: psycopg.Connection[Any], table: Table) -> list[tuple[str, list[str]]]:
+    """The keys by which a row is known for certain, with their columns; the primary one first."""
+    return connection.execute(_KEYS, [table.oid]).fetchall()
 
 
 def _probe(
@@ -198,7 +203,9 @@ def _by_keys(reader: psycopg.Connection[Any], table: Table, probe: Probe, row: s
             return Told(f"not tried: {key.name} is a temporal key", Ok.CANNOT_TELL)
         if not _has_parent(reader, key, table, probe, row):
             return _broken_key(key)
-    return Told("let through: nothing refuses it", Ok.NO)
+    nulls = [name for name, value in probe.change.items() if value is None]
+    mend = f"alter table {table.sql} alter column {quoted(nulls[0])} set not null" if nulls else ""
+    return Told(f"let through; to mend: {mend or 'add a CHECK, or choose a narrower type'}", Ok.NO)
 
 
 def _broken_key(key: ForeignKey) -> Told:

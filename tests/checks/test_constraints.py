@@ -105,12 +105,28 @@ def test_constraints_that_hold_and_values_that_are_refused_pass(environment: Env
 @pytest.mark.parametrize(
     ("script", "bad", "actual"),
     [
-        ("alter column {name} drop not null", {NAME: None}, "let through: nothing refuses it"),
-        ("drop constraint ends_after_start", {"ends": "1950-01-01"}, "let through: nothing refuses it"),
-        ("alter column kind type text", {"kind": "banana"}, "let through: nothing refuses it"),
-        ("drop constraint {table}_parent_fkey", {"parent": 7}, "let through: nothing refuses it"),
+        ("alter column {name} drop not null", {NAME: None}, "let through; to mend: alter table"),
+        (
+            "drop constraint ends_after_start",
+            {"ends": "1950-01-01"},
+            "let through; to mend: add a CHECK, or choose a narrower type",
+        ),
+        (
+            "alter column kind type text",
+            {"kind": "banana"},
+            "let through; to mend: add a CHECK, or choose a narrower type",
+        ),
+        (
+            "drop constraint {table}_parent_fkey",
+            {"parent": 7},
+            "let through; to mend: add a CHECK, or choose a narrower type",
+        ),
         ("disable trigger all", {"parent": 7}, "let through: {table}_parent_fkey is 2 of its triggers disabled"),
-        ("alter column free set default ''", {"free": "anything"}, "let through: nothing refuses it"),
+        (
+            "alter column free set default ''",
+            {"free": "anything"},
+            "let through; to mend: add a CHECK, or choose a narrower type",
+        ),
     ],
 )
 def test_a_bad_value_that_is_let_through_fails_and_is_not_stored(

@@ -31,7 +31,7 @@ RED = {
         "lines with the false social security number: expected 0",
     ),
     "login": ("test_audit_log.py::test_reading_a_chart_is_logged", "login as clinician: expected /dashboard"),
-    "migration": ("09-migration.yaml::9.2.1", "expected '003', got '002'"),
+    "migration": ("09-migration.yaml::9.2.1", "expected 003, got 002"),
     "counts": ("09-migration.yaml::9.3.1", "appointments"),
     "errors": ("20-rollback-triggers.yaml::T15.5", "error rate: expected <= 5%"),
     "latency": ("11-monitoring.yaml::11.2.1", "p95: expected < 1200ms"),

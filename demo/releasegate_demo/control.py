@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from releasegate_demo import backfill as _backfill
 from releasegate_demo import breaks as _breaks
 from releasegate_demo import info as _info
 from releasegate_demo import migrate as _migrate
@@ -35,6 +36,7 @@ __all__ = [
     "DemoInfo",
     "Traffic",
     "active_breaks",
+    "backfill",
     "deploy",
     "down",
     "heal",
@@ -105,6 +107,11 @@ def deploy(state: Path = STATE, version: str = "1.4.0", commit: str = COMMIT) ->
 def migrate(state: Path = STATE, direction: str = "up", to: str | None = None) -> list[str]:
     """Apply pending migrations up to `to`, or go down to it (one step without), as `app_owner`; return the versions."""
     return _migrate.run(_running(state).owner_dsn, _place(state).migration_log, direction, to)
+
+
+def backfill(state: Path = STATE, pause: float = 0.0) -> int:
+    """Fill the preferred names that are empty, in batches with a pause between them; return how many."""
+    return _backfill.run(_running(state).owner_dsn, _place(state).backfill_log, pause=pause)
 
 
 def pending(state: Path = STATE) -> list[str]:

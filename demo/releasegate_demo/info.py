@@ -37,6 +37,8 @@ class DemoInfo:
     """The application's log, JSON lines."""
     migration_log: str
     """The log of migrations, JSON lines."""
+    backfill_log: str
+    """The log of backfills, JSON lines."""
     pids: dict[str, int]
     """Process ids: supervisor, web, postgres."""
     app_dsn: str = field(repr=False)
@@ -64,6 +66,7 @@ class DemoInfo:
             "RELEASEGATE_DEMO_OWNER_DSN": self.owner_dsn,
             "RELEASEGATE_DEMO_LOG": self.log,
             "RELEASEGATE_DEMO_MIGRATION_LOG": self.migration_log,
+            "RELEASEGATE_DEMO_BACKFILL_LOG": self.backfill_log,
         }
         for kind, account in self.credentials().items():
             found[f"RELEASEGATE_DEMO_{kind.upper()}_EMAIL"] = account["email"]

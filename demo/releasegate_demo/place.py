@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ALIVE = "supervisor.lock"
 FILES = (
     *("demo.json", "web.json", "credentials.json", "ca.pem", "server.pem", "server.key"),
-    *("app.log", "migration.log", "supervisor.log", ALIVE),
+    *("app.log", "migration.log", "backfill.log", "supervisor.log", ALIVE),
 )
 
 
@@ -59,6 +59,11 @@ class Place:
     def migration_log(self) -> Path:
         """The log of migrations, one JSON object a line."""
         return self.folder / "migration.log"
+
+    @property
+    def backfill_log(self) -> Path:
+        """The log of backfills, one JSON object a line."""
+        return self.folder / "backfill.log"
 
     @property
     def supervisor_log(self) -> Path:

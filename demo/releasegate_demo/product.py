@@ -53,16 +53,16 @@ EVIDENCE = {
     "11.3.1": "Inbox: 2 questions about passwords. Phone: no calls.",
 }
 
-BACKFILL = """# Backfill of the appointments' mode
+BACKFILL = """# Backfill of the preferred names
 
 ## Batch size
-500 rows a batch, 20 batches a minute; the table has 12,000 rows of before 1.3.0.
+200 rows a batch, at least two batches a minute; the table has 2,000 rows of before 1.4.0.
 
 ## Execution order
-Appointments first, then the counters of the schedule that are read from them.
+Clients by their ids; nothing else is read from their preferred names.
 
 ## Rollback plan
-The column may be null until the backfill has ended; to go back is to set it to null where the batch log says so.
+The column may be null at any time; to go back is to set it to null where it equals the first name.
 """
 
 BACKFILL_SQL = """update public.appointments set mode = 'in_person'

@@ -116,6 +116,7 @@ class Supervisor:
             control_port=services.server_port,
             log=str(self._place.log),
             migration_log=str(self._place.migration_log),
+            backfill_log=str(self._place.backfill_log),
             pids={"supervisor": os.getpid(), "postgres": database.pid},
             app_dsn=logins["authenticator"],
             probe_dsn=logins["releasegate_probe"],

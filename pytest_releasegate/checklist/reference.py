@@ -92,6 +92,7 @@ def _environment(prefix: str, name: str, url: str, database: str) -> str:
       ca: ""
       log: ${{env:{prefix}_LOG}}
       migration_log: ${{env:{prefix}_MIGRATION_LOG}}
+      backfill_log: ${{env:{prefix}_BACKFILL_LOG}}
       clinician: ${{env:RELEASEGATE_{name.upper()}_CLINICIAN_EMAIL}}
     allow: [probes, writes_through_app]"""
 

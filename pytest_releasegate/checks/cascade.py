@@ -47,7 +47,7 @@ class Cascade(Parameters):
     cascade:
       on_delete: {clients: {notes: cascade, payments: restrict}, appointments: {notes: set_null}}
       most: 500
-      role: service_role
+      as: service_role
     ```
     """
 
@@ -60,7 +60,7 @@ class Cascade(Parameters):
     """The environment's database; by default the only one, or `app`."""
     look_at: Literal["deletion", "catalogue"] = Field(default="deletion", alias="look")
     """`deletion` also deletes one real parent for each child, and undoes it; `catalogue` only asks what is declared."""
-    role: str = ""
+    as_role: str = Field(default="", alias="as")
     """The role that the application takes on, as which rows are deleted; by default the one that looks."""
     settings: dict[str, str] = Field(default_factory=dict)
     """Settings that the policies of that role ask, such as `request.jwt.claims`."""
@@ -145,7 +145,7 @@ class Cascade(Parameters):
         shared, user = row or ("", "")
         writer = stack.enter_context(connect(context, name, writable=True, snapshot=shared))
         settings = {setting: context.resolve(value) for setting, value in self.settings.items()}
-        persona = Persona("the role", self.role or user, settings)
+        persona = Persona("the role", self.as_role or user, settings)
         with taken_on(writer, persona):
             pass
         by_label = {table.label: table for table in tables}

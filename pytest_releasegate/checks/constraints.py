@@ -61,7 +61,7 @@ class Constraints(Parameters):
       refuse:
         clients: [{first_name: null}, {status: banana}]
         payments: [{amount: -1}, {row: {amount: 0}, by: payments_amount_check}]
-      role: authenticated
+      as: authenticated
       least: 20
     ```
     """
@@ -85,7 +85,7 @@ class Constraints(Parameters):
     """By table, the constraints that must be there, by their names."""
     refuse: dict[str, list[Bad]] = Field(default_factory=dict)
     """By table, bad values that must be refused, such as `{amount: -1}`, or `{row: {amount: -1}, by: CONSTRAINT}`."""
-    role: str = ""
+    as_role: str = Field(default="", alias="as")
     """The role that the application takes on, as which bad rows are offered; by default the one that looks."""
     settings: dict[str, str] = Field(default_factory=dict)
     """Settings that the policies of that role ask, such as `request.jwt.claims`."""
@@ -167,7 +167,7 @@ class Constraints(Parameters):
             return
         where = {named(label, tables).label: text for label, text in self.where.items()}
         settings = {setting: context.resolve(value) for setting, value in self.settings.items()}
-        persona = Persona("the role", self.role or str(_one_value(reader, "select current_user")), settings)
+        persona = Persona("the role", self.as_role or str(_one_value(reader, "select current_user")), settings)
         with ExitStack() as stack:
             shared = str(_one_value(reader, "select pg_export_snapshot()"))
             writer = stack.enter_context(connect(context, name, writable=True, snapshot=shared))

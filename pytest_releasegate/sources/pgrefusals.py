@@ -172,7 +172,7 @@ def _probe(
 
 def _advice(reason: Refused, target: _Target) -> str:
     if reason.state == "42501":
-        return f"; name a `role` that may insert into {target.table.label}, or rows that it may insert in `where`"
+        return f"; name a role in `as` that may insert into {target.table.label}, or rows that it may insert in `where`"
     return "; name rows that are good in `where`"
 
 
@@ -257,7 +257,7 @@ def taken_on(connection: psycopg.Connection[Any], persona: Persona) -> Iterator[
             connection.execute(f"select {calls}".encode(), [part for pair in settings.items() for part in pair])
         except psycopg.Error as error:
             what = error.diag.message_primary or type(error).__name__
-            hint = f"correct `role` and `settings`, or: grant {persona.role} to {connection.info.user}"
+            hint = f"correct `as` and `settings`, or: grant {persona.role} to {connection.info.user}"
             raise CannotLook(f"role '{persona.role}' cannot be taken on: {what}", hint) from None
         yield
 

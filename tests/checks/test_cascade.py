@@ -57,7 +57,7 @@ def rows(superuser: Any) -> Any:
 
 
 def cascade(on_delete: Any = None, **more: Any) -> Cascade:
-    return Cascade.model_validate({"on_delete": on_delete or EXPECT, "role": "service_role", **more})
+    return Cascade.model_validate({"on_delete": on_delete or EXPECT, "as": "service_role", **more})
 
 
 def told(seen: Any) -> list[str]:
@@ -135,7 +135,7 @@ def test_a_trigger_that_keeps_the_rows_is_seen_by_the_deletion_alone(
         ("", {"where": {"clients": "id = 9"}}, "no row of public.clients has rows there, and none elsewhere that"),
         (
             "alter table clients enable row level security; create policy no on clients to authenticated using (false)",
-            {"role": "authenticated"},
+            {"as": "authenticated"},
             "set null in the catalogue; the deletion was refused by",
         ),
         ("revoke delete on clients from service_role", {}, "the deletion was refused by SQLSTATE 42501"),

@@ -60,7 +60,7 @@ def told(seen: Any) -> list[str]:
 
 
 def refusing(*rows: Any, **more: Any) -> Constraints:
-    return Constraints.model_validate({"refuse": {TABLE: list(rows)}, "role": "service_role", **more})
+    return Constraints.model_validate({"refuse": {TABLE: list(rows)}, "as": "service_role", **more})
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_rules_in_triggers_are_tried_only_when_it_is_said(environment: Environme
         ("parents", {"id": None}, "the table has no immediate primary or unique key other than what is changed"),
         ("empty", {"name": None}, "not tried: there is no row to copy"),
         ("closed", {"name": None}, "not tried: role authenticated may not insert into public.closed"),
-        ("guarded", {"name": None}, "by SQLSTATE 42501; name a `role` that may insert into public.guarded"),
+        ("guarded", {"name": None}, "by SQLSTATE 42501; name a role in `as` that may insert into public.guarded"),
     ],
 )
 def test_what_cannot_be_tried_cannot_tell(
@@ -227,7 +227,7 @@ def test_what_cannot_be_tried_cannot_tell(
         create policy read on guarded for select using (true);
         grant all on empty, guarded to authenticated""",
     )
-    seen = look(Constraints(refuse={table: [bad]}, role="authenticated"), environment)  # type: ignore[list-item]
+    seen = look(Constraints.model_validate({"refuse": {table: [bad]}, "as": "authenticated"}), environment)
     assert seen.status is Status.INCONCLUSIVE, told(seen)
     assert actual in told(seen)[1]
 
@@ -243,7 +243,7 @@ def test_the_policies_of_the_role_choose_the_row(environment: Environment, super
     )
     seen = look(
         Constraints.model_validate(
-            {"refuse": {"mine": [{"name": None}]}, "role": "authenticated", "settings": {"app.user": "u7"}}
+            {"refuse": {"mine": [{"name": None}]}, "as": "authenticated", "settings": {"app.user": "u7"}}
         ),
         environment,
     )
@@ -253,7 +253,7 @@ def test_the_policies_of_the_role_choose_the_row(environment: Environment, super
 def test_without_permission_or_role_or_column_it_cannot_look(environment: Environment) -> None:
     seen = look(refusing({NAME: None}), replace(environment, allow=frozenset()))
     assert (seen.status, "`refuse` needs `probes`" in seen.message) == (Status.ERROR, True)
-    seen = look(refusing({NAME: None}, role="stranger"), environment)
+    seen = look(refusing({NAME: None}, **{"as": "stranger"}), environment)
     assert (seen.status, "grant stranger to releasegate_probe" in seen.message) == (Status.ERROR, True)
     seen = look(refusing({"nmber": None}), environment)
     assert (seen.status, f"public.{TABLE} has no column 'nmber'" in seen.message) == (Status.ERROR, True)

@@ -53,7 +53,7 @@ def test_secrets_are_private_and_not_in_repr(demo: Any) -> None:
 
 def test_the_environment_is_complete(demo: Any) -> None:
     told = demo.info.environment()
-    names = {"URL", "HTTPS_URL", "CA", "DSN", "OWNER_DSN", "LOG", "MIGRATION_LOG"}
+    names = {"URL", "HTTPS_URL", "CA", "DSN", "OWNER_DSN", "LOG", "MIGRATION_LOG", "BACKFILL_LOG"}
     for kind in ("CLINICIAN", "ADMIN", "BILLING", "PORTAL"):
         names |= {f"{kind}_EMAIL", f"{kind}_PASSWORD"}
     assert set(told) == {f"RELEASEGATE_DEMO_{name}" for name in names}
@@ -144,6 +144,23 @@ def test_migrations_go_up_down_and_up_again(demo: Any, visit: Any) -> None:
     moves = [(line["event"], line["version"], line["direction"]) for line in lines]
     assert moves[-2:] == [("migration started", "003", "down"), ("migration finished", "003", "down")]
     assert ("migration finished", "003", "up") in moves
+
+
+def test_a_backfill_goes_in_batches_and_is_written_down(demo: Any) -> None:
+    control.migrate(demo.state)
+    try:
+        assert control.backfill(demo.state) == demo.one(
+            "select count(*) from clients where preferred_name = first_name"
+        )
+        assert demo.one("select max(rows) from ops.backfill_batches") == 200
+        assert control.backfill(demo.state) == 0
+    finally:
+        control.migrate(demo.state, "down")
+        with psycopg.connect(demo.info.owner_dsn) as connection:
+            connection.execute("drop schema ops cascade")
+    lines = [json.loads(line) for line in Path(demo.info.backfill_log).read_text().splitlines()]
+    assert [line["event"] for line in lines][-2:] == ["backfill started", "backfill finished"]
+    assert lines[-3]["rows_total"] == sum(line["rows"] for line in lines if line["event"] == "batch finished")
 
 
 def test_a_failed_migration_is_rolled_back_and_logged(demo: Any) -> None:

@@ -15,7 +15,7 @@ from pytest_releasegate.sources.pgcascades import Deletions, Rule, rules
 from pytest_releasegate.sources.pgpolicies import Persona
 from pytest_releasegate.sources.pgrefusals import Told, taken_on
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
-from pytest_releasegate.sources.postgres import connect, database_name, one_predicate
+from pytest_releasegate.sources.postgres import connect, database_name, one_predicate, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,7 +99,8 @@ class Cascade(Parameters):
         if self.look_at == "deletion":
             context.require_permission("probes", "`look: deletion`")
         name = database_name(context, self.database)
-        with ExitStack() as stack:
+        needed = 2 if self.look_at == "deletion" else 1
+        with several(context, name, most=needed, least=needed), ExitStack() as stack:
             reader = stack.enter_context(connect(context, name))
             tables = user_tables(reader)
             known = rules(reader, tables)

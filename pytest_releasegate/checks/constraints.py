@@ -17,7 +17,7 @@ from pytest_releasegate.sources.pgconstraints import Constraint, constraints, no
 from pytest_releasegate.sources.pgpolicies import Persona
 from pytest_releasegate.sources.pgrefusals import Probe, Told, probed, taken_on
 from pytest_releasegate.sources.pgtables import Table, aligned, named, selected, user_tables
-from pytest_releasegate.sources.postgres import connect, database_name, one_predicate
+from pytest_releasegate.sources.postgres import connect, database_name, one_predicate, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,7 +125,8 @@ class Constraints(Parameters):
         if self.refuse:
             context.require_permission("probes", "`refuse`")
         name = database_name(context, self.database)
-        with connect(context, name) as reader:
+        needed = 2 if self.refuse else 1
+        with several(context, name, most=needed, least=needed), connect(context, name) as reader:
             tables = user_tables(reader)
             chosen = selected(user_tables(reader, self.schemas), self.tables, self.exclude)
             known = constraints(reader, tables)

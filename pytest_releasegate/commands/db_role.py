@@ -23,7 +23,7 @@ _NAME = "releasegate_probe"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--name", default=_NAME, help=f"what the role is called, by default {_NAME}")
-    text = "a role that it may take on, to look as its users see (repeatable); by default those of the rls gates"
+    text = "a role that it may take on, to look as its users see (repeatable); by default those of the gates"
     parser.add_argument("--persona", action="append", default=[], metavar="ROLE", help=text)
     place_arguments(parser)
 
@@ -44,4 +44,5 @@ def _personas(here: Place) -> tuple[str, ...]:
     except BrokenPlan:
         return ()
     looks = (one.gate.parameters for one in declared if one.gate.kind == "rls")
-    return tuple(sorted({str(who["role"]) for look in looks for who in look["personas"].values()}))
+    personas = {str(who["role"]) for look in looks for who in look["personas"].values()}
+    return tuple(sorted(personas | {str(one.gate.parameters["as"]) for one in declared if one.gate.parameters.get("as")}))

@@ -45,4 +45,6 @@ def _personas(here: Place) -> tuple[str, ...]:
         return ()
     looks = (one.gate.parameters for one in declared if one.gate.kind == "rls")
     personas = {str(who["role"]) for look in looks for who in look["personas"].values()}
-    return tuple(sorted(personas | {str(one.gate.parameters["as"]) for one in declared if one.gate.parameters.get("as")}))
+    return tuple(
+        sorted(personas | {str(one.gate.parameters["as"]) for one in declared if one.gate.parameters.get("as")})
+    )

@@ -166,14 +166,17 @@ class _Trial:
         self.connection = connection
 
     def run(self) -> Iterator[Finding]:
-        """Up where it is not up yet, the script, and up again; the schemas tell whether it went all the way."""
-        before = None if self._applied() else self.copy.schema()
-        if before is not None and (wrong := self._migrate()):
-            yield find("migration on the copy", expected="runs", actual=wrong, ok=Ok.CANNOT_TELL)
-            return
-        if not self._applied():
-            raise CannotLook("the version table of the copy has no row to copy", "give `recorded`, or `content: data`")
-        after = self.copy.schema()
+        """Up where it is not up yet, the script, and up again; the schema must be what it was in the beginning."""
+        applied = self._applied()
+        known = self.copy.schema()
+        if not applied:
+            wrong = self._migrate()
+            if wrong:
+                yield find("migration on the copy", expected="runs", actual=wrong, ok=Ok.CANNOT_TELL)
+                return
+            if not self._applied():
+                what = "the version table of the copy has no row to copy"
+                raise CannotLook(what, "give `recorded`, or `content: data`")
         yield self._refuses("the script without an operator", self.script.text(), "nobody said who runs this", "")
         idle = self.script.text(way_back=False)
         yield self._refuses("the script without its way back", idle, "rollback refused", self.asked.try_as)
@@ -184,12 +187,12 @@ class _Trial:
         if wrong:
             return
         yield from self._audited()
-        if before is not None:
-            yield _same("schema after the rollback", before, self.copy.schema())
+        if not applied:
+            yield _same("schema after the rollback", known, self.copy.schema())
         wrong = self._migrate()
         yield find("migration after the rollback", expected="runs again", actual=wrong or "runs again", ok=not wrong)
-        if not wrong:
-            yield _same("schema after the migration", after, self.copy.schema())
+        if applied and not wrong:
+            yield _same("schema after the migration", known, self.copy.schema())
 
     def _applied(self) -> bool:
         asked = self.asked

@@ -77,7 +77,7 @@ class RollbackScript:
             "-- A person runs it, with their own id, and the date stands in the audit log:\n"
             f"--   psql -v ON_ERROR_STOP=1 -c \"set {OPERATOR} = 'THEIR-ID'\" -f {name}\n"
             "-- All of it happens, or nothing.\n\n"
-            f"BEGIN;\nSET LOCAL lock_timeout = {_literal(self.lock_timeout)};\n"
+            f"BEGIN ISOLATION LEVEL REPEATABLE READ;\nSET LOCAL lock_timeout = {_literal(self.lock_timeout)};\n"
         )
 
     def _who(self) -> str:

@@ -103,11 +103,16 @@ def test_a_script_that_goes_all_the_way_back_passes(environment: Environment, su
     assert lines[2].startswith("the script on the copy: expected runs in one transaction, got ran in one")
     assert lines[3] == "rows of it in the audit log: expected 1, got 1 [yes]"
     assert lines[4].startswith("schema after the rollback: expected as before, got the same, ")
-    assert lines[5:7] == ["migration after the rollback: expected runs again, got runs again [yes]", lines[6]]
-    assert lines[7] == "things that the script verifies looked at: expected >= 1, got 5 [yes]"
+    assert lines[5] == "migration after the rollback: expected runs again, got runs again [yes]"
+    assert lines[6] == "things that the script verifies looked at: expected >= 1, got 5 [yes]"
     text = seen.attached[0][1].decode()
     assert "-- Rollback of demo 1.4.0, written by: releasegate rollback-sql" in text
-    assert text.index("BEGIN;") < text.index("INSERT INTO audit_logs") < text.index("drop table plans") < len(text)
+    assert (
+        text.index("BEGIN ISOLATION")
+        < text.index("INSERT INTO audit_logs")
+        < text.index("drop table plans")
+        < len(text)
+    )
     assert superuser(environment, traces) == before
 
 

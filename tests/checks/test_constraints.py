@@ -279,3 +279,20 @@ def test_no_constraint_is_inconclusive(fresh_database: Any) -> None:
     seen = look(Constraints(), fresh_database("create table lonely (id int)"))
     assert seen.status is Status.INCONCLUSIVE
     assert told(seen) == ["constraints looked at: expected >= 1, got 0 [cannot tell]"]
+
+
+def test_what_is_not_enforced_is_told_where_the_server_knows_of_it(environment: Environment, superuser: Any) -> None:
+    if superuser(environment, "select current_setting('server_version_num')::int < 180000") == [(True,)]:
+        pytest.skip("NOT ENFORCED came with PostgreSQL 18")
+    superuser(
+        environment,
+        """alter table parents add constraint loose check (id > 0) not enforced, add name text;
+        alter table parents add constraint named not null name not valid""",
+    )
+    seen = look(Constraints(tables=["parents"]), environment)
+    assert seen.status is Status.FAILED
+    assert told(seen)[:2] == [
+        "CHECK loose of public.parents: expected validated and in force, got not enforced [no]",
+        "NOT NULL name of public.parents: expected validated and in force, got not validated, so older rows may break "
+        "it [no]",
+    ]

@@ -123,6 +123,11 @@ class Backfill(Parameters):
         if told is not None:
             yield counted("batches", told.number)
 
+    def count(self, context: Context) -> Left:
+        """Look once at how many rows are left."""
+        with connect(context, self.database, at_most=300.0) as connection:
+            return self._left(connection, context)
+
     def _left(self, connection: psycopg.Connection[Any], context: Context) -> Left:
         table = named(self.table, user_tables(connection))
         todo = f"{quoted(self.column)} is null" if self.column else self.todo
@@ -161,8 +166,7 @@ class Backfill(Parameters):
         """A second look, and the rows a second since the first."""
         began = context.clock.monotonic()
         context.clock.sleep(context.remaining(seconds(self.apart, 0.0)))
-        with connect(context, self.database, at_most=300.0) as connection:
-            after = self._left(connection, context)
+        after = self.count(context)
         passed = context.clock.monotonic() - began
         return after, (before.rows - after.rows) / passed if passed > 0 else None
 

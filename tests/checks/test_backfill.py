@@ -10,12 +10,15 @@ import pytest
 from pydantic import ValidationError
 
 from pytest_releasegate.checks.backfill import Backfill
+from pytest_releasegate.cli import main
 from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.params import Threshold
 from pytest_releasegate.testing import FakeClock, look
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.conftest import Product
 
 SCRIPT = """
 create table clients (id int primary key, "preferred ""% name" text, test_run text);
@@ -220,3 +223,59 @@ def test_what_makes_no_sense_is_refused(wrong: Any) -> None:
 def test_what_is_left_is_none_unless_it_is_said() -> None:
     assert Backfill(table="clients", column="a").left == Threshold.parse("== 0")
     assert Backfill.model_validate({"table": "clients", "column": "a", "apart": "5s"}).apart == timedelta(seconds=5)
+
+
+WATCHED = "id: B, title: t, backfill: {table: clients, column: 'preferred \"% name', where: test_run is null}"
+
+
+@pytest.fixture
+def watched(environment: Environment, product: Product, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Watch it from the command line, on a clock on which something happens between two looks."""
+    monkeypatch.setenv("WATCHED_DSN", environment.databases["app"])
+    product.write("gates/environments.yaml", "environments: {test: {databases: {app: '${env:WATCHED_DSN}'}}}\n")
+    product.gates("predeploy", WATCHED)
+
+    def watch(*words: str, clock: Any = None) -> int:
+        return main(["--root", str(product.root), "backfill", "--env", "test", *words], clock)
+
+    return watch
+
+
+def test_it_is_watched_until_nothing_is_left(
+    environment: Environment, superuser: Any, watched: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    superuser(environment, """update clients set "preferred ""% name" = null where id <= 500""")
+    fill = """update clients set "preferred ""% name" = 'b' where id in (
+        select id from clients where "preferred ""% name" is null order by id limit 250)"""
+    clock = Meanwhile(lambda: superuser(environment, fill))
+    assert watched("--once", clock=clock) == 10
+    assert watched("--every", "30s", clock=clock) == 0
+    name = f"clients.{COLUMN}"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{name} [###############               ]  50.0%  500 of 1000, 500 left",
+        f"{name} [###############               ]  50.0%  500 of 1000, 500 left",
+        f"{name} [######################        ]  75.0%  750 of 1000, 250 left, 500 a minute, 0:00:30 left",
+        f"{name} [##############################] 100.0%  1000 of 1000, 0 left",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gates", "words", "message"),
+    [
+        (["id: A, title: t, attest: {role: dba}"], [], "no gate looks at a backfill"),
+        ([WATCHED], ["--gate", "C"], "--gate: C is no such gate"),
+        ([WATCHED], ["--every", "soon"], "--every: expected a duration"),
+        ([WATCHED, "id: C, title: t, backfill: {table: a, column: b}"], [], "several backfills are looked at: B, C"),
+    ],
+)
+def test_what_cannot_be_watched_is_said(
+    product: Product,
+    watched: Any,
+    capsys: pytest.CaptureFixture[str],
+    gates: list[str],
+    words: list[str],
+    message: str,
+) -> None:
+    product.gates("predeploy", *gates)
+    assert watched(*words) == 4
+    assert message in capsys.readouterr().err

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Discriminator, Field, StrictStr, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, StrictBool, StrictStr, Tag, field_validator, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.pgmatrix import Cell, Matrix, Seen
-from pytest_releasegate.sources.pgpolicies import COMMANDS, Persona, grants, require_persona, security
+from pytest_releasegate.sources.pgasks import READ, SCRATCH, WRITE, Ask, Asker
+from pytest_releasegate.sources.pgcells import TODO, Cell, Seen
+from pytest_releasegate.sources.pgmatrix import LOOKS, Asked, Matrix, spoil
+from pytest_releasegate.sources.pgpolicies import COMMANDS, Catalogue, Persona, catalogue, require_bound
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
-from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement, several
+from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import psycopg
 
@@ -33,7 +36,7 @@ _SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+", re.IGNORECASE)
 
 
 def _sort(value: Any) -> str:
-    return "commands" if isinstance(value, dict) else "cell"
+    return "commands" if isinstance(value, dict) and "keys" not in value else "cell"
 
 
 Cells = Annotated[
@@ -59,12 +62,14 @@ class Who(Parameters):
         for name in settings:
             if not _SETTING.fullmatch(name):
                 raise ValueError(f"expected the name of a custom setting such as app.user_id, got '{name}'")
+            _require_decided(name, settings[name])
         return settings
 
     @field_validator("claims")
     @classmethod
     def _queries(cls, claims: dict[str, Any]) -> dict[str, Any]:
         for name, value in claims.items():
+            _require_decided(name, value)
             if query := _query(value):
                 one_statement(query, f"the query of claim {name}")
         return claims
@@ -73,7 +78,8 @@ class Who(Parameters):
 class Rls(Parameters):
     """The matrix of personas, tables and commands, each cell really looked at; the denominator is the cells decided.
 
-    Writes are probed without writing, and only where the environment allows `probes`.
+    Writes are probed without writing, and only where the environment allows `probes`; each finding says which look it
+    was: catalogue, read, EXPLAIN, probe or scratch copy.
 
     ```yaml
     rls:
@@ -82,7 +88,7 @@ class Rls(Parameters):
         anon: {role: anon}
       expect:
         clients:
-          clinician: {select: clinician_id = auth.uid(), update: clinician_id = auth.uid(), delete: denied}
+          clinician: {select: clinician_id = auth.uid(), update: {keys: [17, 23]}, delete: denied}
           anon: denied
     ```
     """
@@ -94,7 +100,9 @@ class Rls(Parameters):
     personas: dict[str, Who] = Field(min_length=1)
     """Who looks, by name."""
     expect: dict[str, dict[str, Cells]] = Field(min_length=1)
-    """By table, persona and command: `denied`, `none`, `allowed`, `all`, a number such as `>= 1`, or a predicate."""
+    """By table, persona and command: `denied`, `none`, `allowed`, `all`, a number, a predicate, or `keys: [...]`."""
+    scratch: StrictBool = False
+    """Try the writes that cannot be probed on a scratch copy of the database, with all of its data."""
     least: int = Field(default=1, ge=1, strict=True)
     """How many cells must be decided at least."""
 
@@ -114,36 +122,55 @@ class Rls(Parameters):
         """Take on each persona, and try."""
         name = database_name(context, self.database)
         with ExitStack() as stack:
-            needed = 2 if self._writes(context) else 1
-            stack.enter_context(several(context, name, most=needed, least=needed))
             reader = stack.enter_context(connect(context, name))
             personas = {who: self._persona(reader, context, who) for who in self.personas}
+            require_bound(reader, [*personas.values()])
             tables = {label: named(label, user_tables(reader)) for label in self.expect}
-            matrix = Matrix(context, reader, self._writer(stack, reader, context, name))
-            told = []
-            for label, table in tables.items():
-                yield from _protected(reader, table)
-                for who, cells in self.expect[label].items():
-                    _require_subject(reader, table, personas[who])
-                    for command, cell in _commands(cells).items():
-                        seen = matrix.look(table, personas[who], command, cell)
-                        told.append((table.label, command, who, cell.text, seen))
-                        yield _finding(table, command, who, cell, seen)
-        context.attach("matrix.txt", "text/plain", _table(told))
-        yield counted("cells", sum(seen.ok is not Ok.CANNOT_TELL for *_, seen in told), self.least)
+            known = catalogue(reader, tables.values(), [persona.role for persona in personas.values()])
+            asker = Asker(context, {READ: reader})
+            asker.personas = personas
+            cells = self._cells(tables, personas)
+            _require_subject(asker, known, cells)
+            matrix = Matrix(asker, known, self._forbidden(reader, context))
+            self._open(stack, context, name, matrix, cells)
+            seen = matrix.look(cells)
+        for label, table in tables.items():
+            yield _protected(known, table)
+            yield from (_finding(asked, told) for asked, told in zip(cells, seen, strict=True) if asked.table == table)
+        context.attach("matrix.txt", "text/plain", _table(cells, seen))
+        yield counted("cells", sum(told.ok is not Ok.CANNOT_TELL for told in seen), self.least)
 
-    def _writer(
-        self, stack: ExitStack, reader: psycopg.Connection[Any], context: Context, name: str
-    ) -> psycopg.Connection[Any] | None:
-        if not self._writes(context):
-            return None
-        shared = reader.execute("select pg_export_snapshot()").fetchone()
-        snapshot = shared[0] if shared else ""
-        return stack.enter_context(connect(context, name, writable=True, snapshot=snapshot))
+    def _cells(self, tables: dict[str, Table], personas: dict[str, Persona]) -> list[Asked]:
+        return [
+            Asked(table, personas[who], command, cell)
+            for label, table in tables.items()
+            for who, cells in self.expect[label].items()
+            for command, cell in _commands(cells).items()
+        ]
 
-    def _writes(self, context: Context) -> bool:
-        asked = any(set(_commands(cells)) - {"select"} for rows in self.expect.values() for cells in rows.values())
-        return asked and "probes" in context.environment.allow
+    def _forbidden(self, reader: psycopg.Connection[Any], context: Context) -> str:
+        """Why no write is probed on this server."""
+        if "probes" not in context.environment.allow:
+            where = f"environment '{context.environment.name}'"
+            return f"writes are not probed in {where}: add `probes` to its `allow`"
+        standby = reader.execute("select pg_is_in_recovery()").fetchone() == (True,)
+        return "writes are not probed on a standby: name the primary" if standby else ""
+
+    def _open(self, stack: ExitStack, context: Context, name: str, matrix: Matrix, cells: Sequence[Asked]) -> None:
+        """Open what the cells need: a connection for probes with the same snapshot, and a copy."""
+        unprobed = [asked for asked in cells if matrix.unprobed(asked)]
+        if not matrix.forbidden and any(asked.command != "select" for asked in cells):
+            shared = matrix.asker.connections[READ].execute("select pg_export_snapshot()").fetchone()
+            snapshot = shared[0] if shared else ""
+            matrix.asker.connections[WRITE] = stack.enter_context(connect(context, name, writable=True, snapshot=snapshot))
+        if self.scratch and unprobed:
+            from pytest_releasegate.sources.pgscratch import scratch
+
+            copy = stack.enter_context(scratch(context, name, "data"))
+            connection = stack.enter_context(copy.connect())
+            spoil(connection, [*dict.fromkeys(asked.table for asked in unprobed)])
+            stack.enter_context(connection.transaction(force_rollback=True))
+            matrix.asker.connections[SCRATCH] = connection
 
     def _persona(self, connection: psycopg.Connection[Any], context: Context, name: str) -> Persona:
         who = self.personas[name]
@@ -151,9 +178,7 @@ class Rls(Parameters):
         claims = {claim: _claim(connection, context, name, claim, value) for claim, value in who.claims.items()}
         # the token's own role claim names the database role, unless the application means something else by it
         claims.setdefault("role", who.role)
-        persona = Persona(name, who.role, {**settings, _CLAIMS: json.dumps(claims)})
-        require_persona(connection, persona)
-        return persona
+        return Persona(name, who.role, {**settings, _CLAIMS: json.dumps(claims)})
 
 
 def _commands(cells: Cell | dict[str, Cell]) -> dict[str, Cell]:
@@ -188,25 +213,53 @@ def _resolved(context: Context, value: Any) -> Any:
     return {key: _resolved(context, part) for key, part in value.items()} if isinstance(value, dict) else value
 
 
-def _protected(connection: psycopg.Connection[Any], table: Table) -> Iterator[Finding]:
-    enabled = security(connection, table).enabled
+def _require_decided(name: str, value: Any) -> None:
+    if value == TODO:
+        raise ValueError(f"{name}: nobody has decided yet who this persona is; write its value, or a query for it")
+
+
+def _protected(known: Catalogue, table: Table) -> Finding:
+    enabled = known.security(table).enabled
     state = "enabled" if enabled else "disabled: every grant reaches every row"
-    yield find(f"row security of {table.label}", expected="enabled", actual=state, ok=enabled)
+    return find(f"row security of {table.label}", expected="enabled", actual=state, ok=enabled)
 
 
-def _require_subject(connection: psycopg.Connection[Any], table: Table, persona: Persona) -> None:
-    held = security(connection, table)
-    if grants(connection, table, persona.role).owns and not held.forced:
-        raise CannotLook(
-            f"persona '{persona.name}': role '{persona.role}' owns {table.label}, so no policy applies to it",
-            f"give the table to another role, or: alter table {table.label} force row level security",
-        )
+def _require_subject(asker: Asker, known: Catalogue, cells: Sequence[Asked]) -> None:
+    """Take on each persona, and let the server itself say whether its policies bind it."""
+    tables = list(dict.fromkeys(asked.table for asked in cells))
+    oids = ", ".join(str(table.oid) for table in tables)
+    query = f"""select array_agg(row_security_active(t::oid)::int order by n)
+        from unnest(array[{oids}]::bigint[]) with ordinality as u (t, n)"""  # noqa: S608  numbers of the catalogue
+    asks = {
+        name: Ask("numbers", query, name, place=f"{persona} cannot be taken on")
+        for name, persona in asker.personas.items()
+    }
+    found = asker.ask([*asks.values()])
+    user = asker.connections[READ].info.user
+    for name, ask in asks.items():
+        persona, answer = asker.personas[name], found[ask]
+        if answer.refused:
+            raise CannotLook(f"{persona} cannot be taken on by {user}", f"grant {persona.role} to {user}")
+        for table, active in zip(tables, answer.numbers, strict=True):
+            if known.security(table).enabled and not active:
+                what = "owns" if known.held(table, persona).owns else "is exempt from the policies of"
+                raise CannotLook(
+                    f"{persona} {what} {table.label}, so no policy applies to it",
+                    f"give the table to another role, or: alter table {table.label} force row level security",
+                )
 
 
-def _finding(table: Table, command: str, who: str, cell: Cell, seen: Seen) -> Finding:
-    return find(f"{command} on {table.label} as {who}", expected=cell, actual=seen.text, ok=seen.ok)
+def _finding(asked: Asked, seen: Seen) -> Finding:
+    name = f"{asked.command} on {asked.table.label} as {asked.persona.name}"
+    return find(name, expected=asked.cell, actual=f"{seen.text} ({seen.look})", ok=seen.ok)
 
 
-def _table(told: list[tuple[str, str, str, str, Seen]]) -> bytes:
-    heads = ("table", "command", "persona", "expected", "seen", "ok")
-    return aligned(heads, ((*cell, seen.text, seen.ok) for *cell, seen in told))
+def _table(cells: Sequence[Asked], seen: Sequence[Seen]) -> bytes:
+    heads = ("table", "command", "persona", "expected", "seen", "look", "ok")
+    rows = (
+        (asked.table.label, asked.command, asked.persona.name, asked.cell.text, told.text, told.look, told.ok)
+        for asked, told in zip(cells, seen, strict=True)
+    )
+    looks = Counter(told.look for told in seen)
+    counts = ", ".join(f"{looks[look]} by {look}" for look in LOOKS if looks[look])
+    return aligned(heads, rows) + f"\n{len(cells)} cells: {counts}\n".encode()

@@ -1,250 +1,243 @@
-"""One cell of the row-level security matrix: what is expected of it, how it is looked at, and what that means."""
+"""The cells of a row-level security matrix: which look each of them gets, and what it asks; all asked together."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import core_schema
-
-from pytest_releasegate.errors import nearest
+from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
-from pytest_releasegate.params import Threshold
 from pytest_releasegate.sources import pgprobes
-from pytest_releasegate.sources.pgpolicies import columns, grants, security
-from pytest_releasegate.sources.pgprobes import Reach
-from pytest_releasegate.sources.postgres import one_predicate
+from pytest_releasegate.sources.pgasks import SCRATCH, WRITE, Answer, Ask, Asker
+from pytest_releasegate.sources.pgcells import EMPTY, Cell, Reach, Seen, judge_counts, judge_exact, judge_inserts
+from pytest_releasegate.sources.pgplan import of_plan
+from pytest_releasegate.sources.pgprobes import POISON, Probes
 
 if TYPE_CHECKING:
-    import psycopg
-    from pydantic import GetCoreSchemaHandler
+    from collections.abc import Sequence
 
-    from pytest_releasegate.check import Context
-    from pytest_releasegate.sources.pgpolicies import Persona
+    import psycopg
+
+    from pytest_releasegate.sources.pgpolicies import Catalogue, Persona
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["Cell", "Matrix", "Seen"]
+__all__ = ["LOOKS", "Asked", "Matrix", "spoil"]
 
-_WORDS = ("allowed", "denied", "none", "all")
-_EMPTY = "the table is empty, which shows nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What is expected of one cell: a word, a bound on the number of rows, or a predicate that tells exactly which."""
-
-    text: str
-    word: str = ""
-    total: Threshold | None = None
-    predicate: str = ""
-
-    @classmethod
-    def parse(cls, value: Any) -> Cell:
-        """Read the text of a cell; raises `ValueError` that says what is allowed."""
-        if isinstance(value, Cell):
-            return value
-        text = value.strip() if isinstance(value, str) else ""
-        if text in _WORDS:
-            return cls(text, word=text)
-        if re.fullmatch(r"\w*", text):
-            raise ValueError(f"expected a word, a number such as '>= 1', or a predicate; got '{value}'; {_near(text)}")
-        try:
-            return cls(text, total=Threshold.parse(text))
-        except ValueError:
-            return cls(text, predicate=one_predicate(text))
-
-    def require_fit(self, command: str, where: str) -> None:
-        """Raise `ValueError` when a command cannot be asked so."""
-        if command == "insert" and not (self.predicate or self.word in ("allowed", "denied")):
-            raise ValueError(f"{where}: expected allowed, denied or a predicate, got '{self.text}'")
-
-    def holds(self, reach: Reach, total: int) -> bool:
-        """Whether so many rows of all are as the word or the bound expects."""
-        if self.total is not None:
-            return not reach.refused and self.total.holds(reach.rows)
-        if self.word == "none":
-            return not reach.refused and not reach.rows
-        wanted = {"denied": reach.rows == 0, "allowed": reach.rows > 0, "all": reach.rows == total > 0}
-        return wanted[self.word]
-
-    def __str__(self) -> str:
-        return f"exactly the rows with {self.text}" if self.predicate else self.text
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        """How pydantic reads and writes a cell: as its text."""
-        return core_schema.no_info_before_validator_function(
-            cls.parse,
-            core_schema.is_instance_schema(cls),
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda cell: cell.text, return_schema=core_schema.str_schema()
-            ),
-            json_schema_input_schema=core_schema.str_schema(),
-        )
+CATALOGUE, READING, EXPLAIN, PROBE, COPY = LOOKS = ("catalogue", "read", "EXPLAIN", "probe", "scratch copy")
+"""The ladder of looks; what reads is really read everywhere, writes as far as the environment allows."""
+_LOOK = {WRITE: PROBE, SCRATCH: COPY}
+_VERB = "reached"
+_REFUSED = Reach(refused="no privilege")
+Steps = Generator[list[Ask], dict[Ask, Answer], Seen]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What was seen in a cell, in words, and whether it is as expected."""
+class Asked:
+    """A cell in its place."""
 
-    text: str
-    ok: Ok
+    table: Table
+    persona: Persona
+    command: str
+    cell: Cell
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Matrix:
-    """Looks at cells: reads in a read-only transaction, probes writes in another one that writes nothing, if given."""
+    """Looks at cells; `forbidden` says why no write is probed here, and nothing where they are."""
 
-    context: Context
-    reader: psycopg.Connection[Any]
-    writer: psycopg.Connection[Any] | None
+    asker: Asker
+    catalogue: Catalogue
+    forbidden: str
 
-    def look(self, table: Table, persona: Persona, command: str, cell: Cell) -> Seen:
-        """Look at one cell."""
-        held = grants(self.reader, table, persona.role)
-        if command not in held.granted:
-            return _judge_counts(cell, Reach(refused="no privilege"), Reach(refused="no privilege"), 0, "")
-        total = pgprobes.matching(self.reader, self.context, table, persona)
-        if command == "select":
-            return self._select(table, persona, cell, total)
-        if why := self._unfit(table, command):
-            return self._by_catalogue(table, persona, command, cell, total, why)
-        if not total:
-            return Seen(_EMPTY, Ok.CANNOT_TELL)
-        if command == "insert":
-            return self._insert(table, persona, cell)
-        return self._write(table, persona, command, cell, total)
+    def look(self, cells: Sequence[Asked]) -> list[Seen]:
+        """What is seen in each cell; their questions go together, in as many rounds as the longest needs."""
+        steps = [self._steps(asked) for asked in cells]
+        waiting: dict[int, list[Ask]] = {}
+        seen: dict[int, Seen] = {}
+        answers: dict[Ask, Answer] = {}
+        going = dict.fromkeys(range(len(cells)))
+        while going:
+            for number in going:
+                try:
+                    waiting[number] = steps[number].send(answers) if number in waiting else next(steps[number])
+                except StopIteration as ended:
+                    seen[number] = ended.value
+            going = {number: None for number in going if number not in seen}
+            asks = dict.fromkeys(ask for number in going for ask in waiting[number])
+            answers |= self.asker.ask([ask for ask in asks if ask not in answers])
+        return [seen[number] for number in range(len(cells))]
 
-    def _select(self, table: Table, persona: Persona, cell: Cell, total: int) -> Seen:
-        reach = pgprobes.visible(self.reader, self.context, table, persona)
-        if not total:
-            return Seen(_EMPTY, Ok.CANNOT_TELL)
-        if not cell.predicate:
-            return _judge_counts(cell, reach, reach, total, "visible")
-        wanted = pgprobes.matching(self.reader, self.context, table, persona, cell.predicate)
-        inside = pgprobes.visible(self.reader, self.context, table, persona, cell.predicate)
-        return _judge_exact(reach, inside, wanted, total, "visible")
+    def unprobed(self, asked: Asked) -> str:
+        """Why a cell cannot be probed; nothing where it can, or needs not be."""
+        if asked.command == "select" or asked.command not in self.catalogue.held(asked.table, asked.persona).granted:
+            return ""
+        if self.forbidden:
+            return self.forbidden
+        if unfit := self.catalogue.security(asked.table).unfit.get(asked.command, ""):
+            return f"cannot be probed without setting off {unfit}"
+        known = self.catalogue.known(asked.table, asked.persona)
+        if asked.command == "insert":
+            why = pgprobes.unfit_for_insert(known)
+            return f"cannot be probed: {why}" if why else ""
+        return "" if pgprobes.write_of(asked.command, asked.table, known) else _NO_COLUMN
 
-    def _write(self, table: Table, persona: Persona, command: str, cell: Cell, total: int) -> Seen:
-        known = columns(self.reader, table, persona.role)
-        write = pgprobes.write_of(command, table, known)
+    def _steps(self, asked: Asked) -> Steps:
+        if asked.command not in self.catalogue.held(asked.table, asked.persona).granted:
+            return judge_counts(asked.cell, _REFUSED, _REFUSED, 0, "", CATALOGUE)
+        cell, known = asked.cell, self.catalogue.known(asked.table, asked.persona)
+        predicate = cell.predicate or (pgprobes.keys_of(known, cell.keys) if cell.keys else "")
+        if cell.keys and not predicate:
+            return Seen("the keys do not fit the table's primary key, or it has none", Ok.CANNOT_TELL, CATALOGUE)
+        why = self.unprobed(asked)
+        where = SCRATCH if why and SCRATCH in self.asker.connections else WRITE
+        rows = self.catalogue.security(asked.table).rows
+        probes = Probes(asked.table, asked.persona, known, rows, where)
+        if asked.command == "select":
+            return (yield from _select(probes, cell, predicate))
+        if why and where != SCRATCH:
+            return (yield from self._weak(asked, probes, predicate, why))
+        return (yield from self._strong(asked, probes, predicate))
+
+    def _strong(self, asked: Asked, probes: Probes, predicate: str) -> Steps:
+        """A write as it acts, by a probe that writes nothing or on a copy."""
+        cell, total = asked.cell, probes.total()
+        if asked.command == "insert":
+            return (yield from _insert(probes, cell))
+        write = pgprobes.write_of(asked.command, asked.table, probes.columns)
         if not write:
-            return Seen("no column that can be set to null in a probe", Ok.CANNOT_TELL)
-        blind = self._reached(table, persona, write, "")
-        readable = pgprobes.seeing(known)
-        seeing = self._reached(table, persona, write, readable) if readable else blind
-        if not cell.predicate:
-            return _judge_counts(cell, seeing, blind, total, "reached")
-        wanted = pgprobes.matching(self.reader, self.context, table, persona, cell.predicate)
-        inside = self._reached(table, persona, write, cell.predicate)
-        seen = _judge_exact(blind, inside, wanted, total, "reached")
-        if command == "update" and seen.ok is Ok.YES and grants(self.reader, table, persona.role).other_check:
-            return self._change(table, persona, cell, seen)
+            return Seen(_NO_COLUMN, Ok.CANNOT_TELL, CATALOGUE)
+        blind = probes.reached(write)
+        if not predicate:
+            readable = pgprobes.seeing(probes.columns)
+            seeing = probes.reached(write, readable) if readable else blind
+            found = yield [total, blind, seeing]
+            number, look = _number(found, total), _LOOK[probes.where]
+            if not number:
+                return Seen(EMPTY, Ok.CANNOT_TELL, look)
+            return judge_counts(cell, _reach(found, seeing), _reach(found, blind), number, _VERB, look)
+        seen = yield from _exact(probes, cell, predicate, blind, probes.reached(write, predicate))
+        other = self.catalogue.held(asked.table, asked.persona).other_check
+        if asked.command == "update" and seen.ok is Ok.YES and other:
+            return (yield from self._change(asked, probes, predicate, seen))
         return seen
 
-    def _change(self, table: Table, persona: Persona, cell: Cell, seen: Seen) -> Seen:
+    def _change(self, asked: Asked, probes: Probes, predicate: str, seen: Seen) -> Steps:
         """Whether rows that the persona may change must stay within the predicate: WITH CHECK differs from USING."""
-        if unfit := security(self.reader, table).unfit.get("change"):
+        poisoned = probes.poison(pgprobes.changeable(probes.columns))
+        unfit = self.catalogue.security(asked.table).unfit.get("change", "") if probes.where == WRITE else ""
+        if unfit:
             why = f"the check of changed rows cannot be probed without setting off {unfit}"
-            return Seen(f"{seen.text}; {why}", Ok.CANNOT_TELL)
-        writer, known = self._required_writer(), columns(self.reader, table, persona.role)
-        others = self._offers(table, persona, f"(\n{cell.predicate}\n) is not true")
-        tried = [pgprobes.changes(writer, self.context, table, persona, known, other) for other in others]
+            return Seen(f"{seen.text}; {why}", Ok.CANNOT_TELL, seen.look)
+        if probes.where == WRITE and not poisoned:
+            why = "no NOT NULL column that no policy asks for, to probe the check of changed rows"
+            return Seen(f"{seen.text}; {why}", Ok.CANNOT_TELL, seen.look)
+        ask = probes.changes(predicate)
+        found = yield [ask]
+        tried = [pgprobes.accepted(state, what, poisoned) for _, state, what in found[ask].offers]
         if True in tried:
-            return Seen(f"{seen.text}; but they may be changed into rows without it", Ok.NO)
+            return Seen(f"{seen.text}; but they may be changed into rows without it", Ok.NO, seen.look)
         unclear = next((why for why in tried if isinstance(why, str)), "")
-        return Seen(f"{seen.text}; {unclear}", Ok.CANNOT_TELL) if unclear else seen
+        return Seen(f"{seen.text}; {unclear}", Ok.CANNOT_TELL, seen.look) if unclear else seen
 
-    def _reached(self, table: Table, persona: Persona, write: str, predicate: str) -> Reach:
-        return pgprobes.reached(self._required_writer(), self.context, table, persona, write, predicate)
-
-    def _insert(self, table: Table, persona: Persona, cell: Cell) -> Seen:
-        known = columns(self.reader, table, persona.role)
-        if why := pgprobes.unfit_for_insert(known):
-            return Seen(f"cannot be probed: {why}", Ok.CANNOT_TELL)
-        inside = self._offers(table, persona, cell.predicate)
-        outside = self._offers(table, persona, f"(\n{cell.predicate}\n) is not true") if cell.predicate else []
-        tried = [[self._accepts(table, persona, row) for row in rows] for rows in (inside, outside)]
-        return _judge_inserts(cell, *tried)
-
-    def _offers(self, table: Table, persona: Persona, predicate: str) -> list[str]:
-        both = (pgprobes.sample(self.reader, table, persona, seen=seen, predicate=predicate) for seen in (True, False))
-        return list(dict.fromkeys(row for rows in both for row in rows))
-
-    def _accepts(self, table: Table, persona: Persona, row: str) -> bool | str:
-        known = columns(self.reader, table, persona.role)
-        return pgprobes.accepts(self._required_writer(), self.context, table, persona, known, row)
-
-    def _required_writer(self) -> psycopg.Connection[Any]:
-        if self.writer is None:
-            raise AssertionError("writes are probed only where a writer was opened")
-        return self.writer
-
-    def _unfit(self, table: Table, command: str) -> str:
-        if self.writer is None:
-            name = self.context.environment.name
-            return f"writes are not probed in environment '{name}': add `probes` to its `allow`"
-        unfit = security(self.reader, table).unfit.get(command, "")
-        return f"cannot be probed without setting off {unfit}" if unfit else ""
-
-    def _by_catalogue(self, table: Table, persona: Persona, command: str, cell: Cell, total: int, why: str) -> Seen:
-        """What grants and policies alone decide: nothing speaks for it, or nothing stands against it."""
-        if not security(self.reader, table).enabled:
-            open_to_all = "allowed by its grant, and no row security"
-            return Seen(open_to_all, Ok.YES if cell.word in ("allowed", "all") else Ok.NO)
-        if command not in grants(self.reader, table, persona.role).policies:
-            ok = cell.word in ("denied", "none")
-            return Seen("denied: no policy permits it", Ok.YES if ok else Ok.NO)
-        return Seen(why if total else f"{why}; and {_EMPTY}", Ok.CANNOT_TELL)
+    def _weak(self, asked: Asked, probes: Probes, predicate: str, why: str) -> Steps:
+        """A write that is not tried: what grants, policies and the plan alone decide."""
+        cell = asked.cell
+        if not self.catalogue.security(asked.table).enabled:
+            ok = Ok.YES if cell.word in ("allowed", "all") else Ok.NO
+            return Seen("allowed by its grant, and no row security", ok, CATALOGUE)
+        if asked.command not in self.catalogue.held(asked.table, asked.persona).policies:
+            ok = Ok.YES if cell.word in ("denied", "none") else Ok.NO
+            return Seen("denied: no policy permits it", ok, CATALOGUE)
+        write = pgprobes.write_of(asked.command, asked.table, probes.columns) if asked.command != "insert" else ""
+        total = probes.total()
+        if not write:
+            found = yield [total]
+            return Seen(why if _number(found, total) else f"{why}; and {EMPTY}", Ok.CANNOT_TELL, CATALOGUE)
+        return (yield from _by_plan(probes, cell, predicate, write, why))
 
 
-def _judge_counts(cell: Cell, seeing: Reach, blind: Reach, total: int, verb: str) -> Seen:
-    if blind.refused and seeing.refused:
-        ok = not cell.predicate and cell.holds(blind, total)
-        return Seen(f"denied: {blind.refused}", Ok.YES if ok else Ok.NO)
-    ok = cell.holds(seeing, total) and (cell.word == "allowed" or cell.holds(blind, total))
-    text = _rows(seeing, total, verb)
-    if blind != seeing:
-        text += f" with WHERE, {_rows(blind, total, verb)} without: the policies of the write are broader"
-    return Seen(text, Ok.YES if ok else Ok.NO)
+_NO_COLUMN = "no column that can be set to null in a probe"
 
 
-def _judge_exact(reach: Reach, inside: Reach, wanted: int, total: int, verb: str) -> Seen:
-    if reach.refused:
-        return Seen(f"denied: {reach.refused}", Ok.NO)
-    if inside.refused:
-        return Seen(f"the predicate cannot be asked: {inside.refused}", Ok.CANNOT_TELL)
-    text = f"{_rows(reach, total, verb)}: {inside.rows} of the {wanted} with it, {reach.rows - inside.rows} others"
-    if reach.rows != wanted or inside.rows != wanted:
-        return Seen(text, Ok.NO)
-    if wanted == 0:
-        return Seen(f"{text}; no row satisfies it, which shows nothing", Ok.CANNOT_TELL)
-    if wanted == total:
-        return Seen(f"{text}; every row satisfies it, so nothing shows that others stay hidden", Ok.CANNOT_TELL)
-    return Seen(text, Ok.YES)
+def spoil(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> None:
+    """Make a copy fit for probes: no trigger and no rule acts, and no write can succeed."""
+    connection.execute("set session_replication_role = replica")
+    connection.execute("set row_security = off")
+    for table in tables:
+        connection.execute(f"alter table {table.sql} disable trigger user".encode())
+        connection.execute(f"alter table {table.sql} add constraint {POISON} check (false) not valid".encode())
 
 
-def _judge_inserts(cell: Cell, inside: list[bool | str], outside: list[bool | str]) -> Seen:
-    accepted, leaked = inside.count(True), outside.count(True)
-    text = f"{accepted} of {len(inside)} rows accepted"
-    if cell.predicate:
-        text = f"{accepted} of {len(inside)} rows with it accepted, {leaked} of {len(outside)} others"
-    if leaked or (accepted and cell.word == "denied"):
-        return Seen(text, Ok.NO)
-    if unclear := next((why for why in (*inside, *outside) if isinstance(why, str)), ""):
-        if cell.word == "allowed" and accepted:
-            return Seen(text, Ok.YES)
-        return Seen(f"{text}; {unclear}", Ok.CANNOT_TELL)
-    if cell.predicate and not (inside and outside):
-        return Seen(f"{text}; rows of both sorts are needed to tell", Ok.CANNOT_TELL)
-    wanted = {"denied": accepted == 0, "allowed": accepted > 0, "": accepted == len(inside)}
-    return Seen(text, Ok.YES if wanted[cell.word] and inside else Ok.NO)
+def _select(probes: Probes, cell: Cell, predicate: str) -> Steps:
+    total, visible = probes.total(), probes.visible()
+    if predicate:
+        return (yield from _exact(probes, cell, predicate, visible, probes.visible(predicate), "visible", READING))
+    found = yield [total, visible]
+    if not (number := _number(found, total)):
+        return Seen(EMPTY, Ok.CANNOT_TELL, READING)
+    reach = _reach(found, visible)
+    return judge_counts(cell, reach, reach, number, "visible", READING)
 
 
-def _rows(reach: Reach, total: int, verb: str) -> str:
-    return f"denied ({reach.refused})" if reach.refused else f"{reach.rows} of {total} rows {verb}"
+def _exact(
+    probes: Probes, cell: Cell, predicate: str, reach: Ask, inside: Ask, verb: str = _VERB, look: str = ""
+) -> Steps:
+    total, wanted = probes.total(), probes.matching(predicate)
+    found = yield [total, wanted, reach, inside]
+    look = look or _LOOK[probes.where]
+    if not (number := _number(found, total)):
+        return Seen(EMPTY, Ok.CANNOT_TELL, look)
+    reached, within = _reach(found, reach), _reach(found, inside)
+    return judge_exact(cell, reached, within, _number(found, wanted), number, verb, look)
 
 
-def _near(text: str) -> str:
-    return nearest(text, _WORDS)
+def _insert(probes: Probes, cell: Cell) -> Steps:
+    total, ask = probes.total(), probes.inserts(cell.predicate)
+    found = yield [total, ask]
+    look = _LOOK[probes.where]
+    if not _number(found, total):
+        return Seen(EMPTY, Ok.CANNOT_TELL, look)
+    poisoned = probes.poison([column for column in probes.columns if column.insertable and not column.generated])
+    tried = [(sort, pgprobes.accepted(state, what, poisoned)) for sort, state, what in found[ask].offers]
+    inside, outside = ([told for sort, told in tried if sort is wanted] for wanted in (True, False))
+    return judge_inserts(cell, inside, outside, look)
+
+
+def _by_plan(probes: Probes, cell: Cell, predicate: str, write: str, why: str) -> Steps:
+    """What the plan of a write of all rows decides: that it reaches none, or every one."""
+    total, plan, visible = probes.total(), probes.plan(write), probes.visible()
+    wanted = probes.matching(predicate) if predicate else total
+    found = yield [total, plan, visible, wanted]
+    number = _number(found, total)
+    if found[plan].refused:
+        refused = Reach(refused=found[plan].refused)
+        return judge_counts(cell, refused, refused, number, _VERB, EXPLAIN)
+    if not number:
+        return Seen(f"{why}; and {EMPTY}", Ok.CANNOT_TELL, EXPLAIN)
+    every, conditions = of_plan(found[plan].plan)
+    if every is None:
+        text = f"{why}; its plan keeps to rows with {conditions}, but not which those are" if conditions else why
+        return Seen(text, Ok.CANNOT_TELL, EXPLAIN)
+    reach = Reach(number if every else 0)
+    if predicate:
+        inside = Reach(_number(found, wanted) if every else 0)
+        return judge_exact(cell, reach, inside, _number(found, wanted), number, _VERB, EXPLAIN)
+    # a WHERE that reads adds the policies of SELECT, and those were really read
+    seen = _reach(found, visible)
+    return judge_counts(cell, reach if seen.refused or not every else seen, reach, number, _VERB, EXPLAIN)
+
+
+def _number(found: dict[Ask, Answer], ask: Ask) -> int:
+    answer = found[ask]
+    if answer.refused:
+        raise CannotLook(
+            f"{ask.place}: {answer.refused}",
+            "the role that looks must see every row: grant it pg_read_all_data, and alter role ... bypassrls",
+        )
+    return answer.numbers[0]
+
+
+def _reach(found: dict[Ask, Answer], ask: Ask) -> Reach:
+    answer = found[ask]
+    return Reach(refused=answer.refused) if answer.refused else Reach(answer.numbers[0])

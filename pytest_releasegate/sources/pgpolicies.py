@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_releasegate.errors import CannotLook
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import psycopg
 
@@ -17,63 +17,70 @@ if TYPE_CHECKING:
 __all__ = [
     "COMMANDS",
     "PROBES",
+    "Catalogue",
     "Column",
     "Grants",
     "Persona",
     "Security",
-    "columns",
-    "grants",
-    "require_persona",
-    "security",
+    "catalogue",
+    "require_bound",
 ]
 
 COMMANDS = ("select", "insert", "update", "delete")
 PROBES = ("insert", "update", "delete", "change")
 """What is probed; `change` is an UPDATE as far as the check of the new row."""
-_ROLE = "select rolsuper, rolbypassrls from pg_catalog.pg_roles where rolname = %s"
+_ROLES = "select rolname, rolsuper, rolbypassrls from pg_catalog.pg_roles where rolname = any(%s)"
 _SECURITY = """
-with family(oid) as (select %(table)s::oid union select relid::oid from pg_catalog.pg_partition_tree(%(table)s::oid)),
+with asked(oid) as (select unnest(%(tables)s::bigint[])::oid),
+family(root, oid) as (
+    select oid, oid from asked union select a.oid, p.relid::oid from asked a, pg_catalog.pg_partition_tree(a.oid) p),
 fired as (
-    select t.tgname, t.tgtype::int as type, t.tgrelid = %(table)s::oid as own
+    select f.root, t.tgname, t.tgtype::int as type, t.tgrelid = f.root as own
     from pg_catalog.pg_trigger t join family f on f.oid = t.tgrelid
     where not t.tgisinternal and t.tgenabled in ('O', 'A')
 )
-select c.relrowsecurity, c.relforcerowsecurity, pg_catalog.pg_get_userbyid(c.relowner),
-       (select min(tgname) from fired where type & 4 > 0 and type & 2 > 0),
-       (select min(tgname) from fired where type & 16 > 0 and type & 1 = 0 and own),
-       (select min(tgname) from fired where type & 8 > 0 and type & 1 = 0 and own),
-       (select min(tgname) from fired where type & 16 > 0 and type & 3 = 3),
-       (select min(rulename) from pg_catalog.pg_rewrite r join family f on f.oid = r.ev_class where r.ev_type <> '1')
-from pg_catalog.pg_class c where c.oid = %(table)s::oid
+select c.oid::bigint, c.relrowsecurity, c.relforcerowsecurity, pg_catalog.pg_get_userbyid(c.relowner),
+       (select coalesce(sum(greatest(k.reltuples, 0)), 0)::bigint
+        from family f join pg_catalog.pg_class k on k.oid = f.oid where f.root = c.oid),
+       (select min(tgname) from fired where root = c.oid and type & 4 > 0 and type & 2 > 0),
+       (select min(tgname) from fired where root = c.oid and type & 16 > 0 and type & 1 = 0 and own),
+       (select min(tgname) from fired where root = c.oid and type & 8 > 0 and type & 1 = 0 and own),
+       (select min(tgname) from fired where root = c.oid and type & 16 > 0 and type & 3 = 3),
+       (select min(rulename) from pg_catalog.pg_rewrite r join family f on f.oid = r.ev_class
+        where f.root = c.oid and r.ev_type <> '1')
+from pg_catalog.pg_class c join asked on asked.oid = c.oid
 """
 _GRANTS = """
-select has_schema_privilege(%(role)s, c.relnamespace, 'USAGE'),
-       has_any_column_privilege(%(role)s, c.oid, 'SELECT'), has_any_column_privilege(%(role)s, c.oid, 'INSERT'),
-       has_any_column_privilege(%(role)s, c.oid, 'UPDATE'), has_table_privilege(%(role)s, c.oid, 'DELETE'),
-       pg_has_role(%(role)s, c.relowner, 'USAGE'),
+select c.oid::bigint, who.role, has_schema_privilege(who.role, c.relnamespace, 'USAGE'),
+       has_any_column_privilege(who.role, c.oid, 'SELECT'), has_any_column_privilege(who.role, c.oid, 'INSERT'),
+       has_any_column_privilege(who.role, c.oid, 'UPDATE'), has_table_privilege(who.role, c.oid, 'DELETE'),
+       pg_has_role(who.role, c.relowner, 'USAGE'),
        array(select distinct p.polcmd::text from pg_catalog.pg_policy p
              where p.polrelid = c.oid and p.polpermissive
-               and exists (select 1 from unnest(p.polroles) r where r = 0 or pg_has_role(%(role)s, r, 'USAGE'))),
+               and exists (select 1 from unnest(p.polroles) r where r = 0 or pg_has_role(who.role, r, 'USAGE'))),
        exists (select 1 from pg_catalog.pg_policy p
                where p.polrelid = c.oid and p.polpermissive and p.polcmd in ('w', '*') and p.polwithcheck is not null
                  and pg_get_expr(p.polwithcheck, c.oid) is distinct from pg_get_expr(p.polqual, c.oid))
-from pg_catalog.pg_class c where c.oid = %(table)s::oid
+from pg_catalog.pg_class c cross join unnest(%(roles)s::text[]) as who(role)
+where c.oid = any(%(tables)s::bigint[]::oid[])
 """
 _COLUMNS = """
-select a.attname, a.attnotnull, a.atthasdef or a.attidentity <> '', a.attidentity, a.attgenerated <> '',
-       t.typtype = 'd',
+select a.attrelid::bigint, who.role, a.attname, a.attnotnull, a.atthasdef or a.attidentity <> '', a.attidentity,
+       a.attgenerated <> '', t.typtype = 'd',
        exists (select 1 from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_policy'::regclass
                and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = a.attrelid
                and d.refobjsubid = a.attnum)
        or exists (select 1 from pg_catalog.pg_partitioned_table k
                   where k.partrelid = a.attrelid and (a.attnum = any(k.partattrs) or k.partexprs is not null)),
-       exists (select 1 from pg_catalog.pg_index i
-               where i.indrelid = a.attrelid and i.indisprimary and a.attnum = any(i.indkey)),
-       has_column_privilege(%(role)s, a.attrelid, a.attnum, 'SELECT'),
-       has_column_privilege(%(role)s, a.attrelid, a.attnum, 'INSERT'),
-       has_column_privilege(%(role)s, a.attrelid, a.attnum, 'UPDATE')
+       coalesce((select array_position(i.indkey::int2[], a.attnum) + 1 from pg_catalog.pg_index i
+                 where i.indrelid = a.attrelid and i.indisprimary), 0),
+       has_column_privilege(who.role, a.attrelid, a.attnum, 'SELECT'),
+       has_column_privilege(who.role, a.attrelid, a.attnum, 'INSERT'),
+       has_column_privilege(who.role, a.attrelid, a.attnum, 'UPDATE')
 from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
-where a.attrelid = %(table)s::oid and a.attnum > 0 and not a.attisdropped order by a.attnum
+cross join unnest(%(roles)s::text[]) as who(role)
+where a.attrelid = any(%(tables)s::bigint[]::oid[]) and a.attnum > 0 and not a.attisdropped
+order by a.attrelid, who.role, a.attnum
 """
 _CODES = {"select": "r", "insert": "a", "update": "w", "delete": "d"}
 
@@ -86,6 +93,9 @@ class Persona:
     role: str
     settings: Mapping[str, str]
 
+    def __str__(self) -> str:
+        return f"persona '{self.name}': role '{self.role}'"
+
 
 @dataclass(frozen=True, slots=True)
 class Security:
@@ -94,6 +104,8 @@ class Security:
     enabled: bool
     forced: bool
     owner: str
+    rows: int
+    """About how many rows, as the planner believes."""
     unfit: Mapping[str, str]
 
 
@@ -120,54 +132,73 @@ class Column:
     domain: bool
     decides: bool
     """A policy or the partition key asks for it."""
-    primary: bool
+    primary: int
+    """Its place in the primary key, from 1; 0 outside."""
     readable: bool
     insertable: bool
     updatable: bool
 
 
-def require_persona(connection: psycopg.Connection[Any], persona: Persona) -> None:
-    """Raise `CannotLook` unless the role exists, is subject to row security, and can be taken on."""
-    import psycopg
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What the catalogue says of some tables and roles."""
 
-    who = f"persona '{persona.name}': role '{persona.role}'"
-    row = connection.execute(_ROLE, [persona.role]).fetchone()
-    if row is None:
-        raise CannotLook(f"{who} does not exist", "create the role, or correct the persona")
-    if any(row):
-        what = "is a superuser" if row[0] else "has BYPASSRLS"
-        raise CannotLook(f"{who} {what}, so no policy applies to it", "name the role that the application takes on")
-    try:
-        with connection.transaction(force_rollback=True):
-            connection.execute("select set_config('role', %s, true)", [persona.role])
-    except psycopg.errors.InsufficientPrivilege:
-        user = connection.info.user
-        raise CannotLook(f"{who} cannot be taken on by {user}", f"grant {persona.role} to {user}") from None
+    tables: Mapping[int, Security]
+    grants: Mapping[tuple[int, str], Grants]
+    columns: Mapping[tuple[int, str], list[Column]]
+
+    def security(self, table: Table) -> Security:
+        """What it says of the table."""
+        if table.oid not in self.tables:
+            raise CannotLook(f"table '{table.label}' is gone", "look again")
+        return self.tables[table.oid]
+
+    def held(self, table: Table, persona: Persona) -> Grants:
+        """What the persona's role may do with the table at all."""
+        return self.grants[table.oid, persona.role]
+
+    def known(self, table: Table, persona: Persona) -> list[Column]:
+        """The table's columns in their order, with what the persona's role may do with each."""
+        return self.columns[table.oid, persona.role]
 
 
-def security(connection: psycopg.Connection[Any], table: Table) -> Security:
-    """What the catalogue says of the table."""
-    row = connection.execute(_SECURITY, {"table": table.oid}).fetchone()
-    if row is None:
-        raise CannotLook(f"table '{table.label}' is gone", "look again")
-    enabled, forced, owner, *triggers, rule = row
+def catalogue(connection: psycopg.Connection[Any], tables: Iterable[Table], roles: Iterable[str]) -> Catalogue:
+    """Read it, in three queries whatever the number of tables."""
+    values = {"tables": [table.oid for table in tables], "roles": sorted(set(roles))}
+    columns: dict[tuple[int, str], list[Column]] = {}
+    for oid, role, *column in connection.execute(_COLUMNS, values).fetchall():
+        columns.setdefault((oid, role), []).append(Column(*column))
+    return Catalogue(
+        {oid: _security(*row) for oid, *row in connection.execute(_SECURITY, values).fetchall()},
+        {(oid, role): _grants(*row) for oid, role, *row in connection.execute(_GRANTS, values).fetchall()},
+        columns,
+    )
+
+
+def require_bound(connection: psycopg.Connection[Any], personas: Sequence[Persona]) -> None:
+    """Raise `CannotLook` unless the role of each exists and row security binds it."""
+    roles = [persona.role for persona in personas]
+    known = {name: bypassing for name, *bypassing in connection.execute(_ROLES, [roles]).fetchall()}
+    for persona in personas:
+        if persona.role not in known:
+            raise CannotLook(f"{persona} does not exist", "create the role, or correct the persona")
+        superuser, bypasses = known[persona.role]
+        if superuser or bypasses:
+            what = "is a superuser" if superuser else "has BYPASSRLS"
+            hint = "name the role that the application takes on"
+            raise CannotLook(f"{persona} {what}, so no policy applies to it", hint)
+
+
+def _security(enabled: bool, forced: bool, owner: str, rows: int, *found: str | None) -> Security:
+    *triggers, rule = found
     unfit = {command: f"trigger {name}" for command, name in zip(PROBES, triggers, strict=True) if name}
     if rule:
         unfit = dict.fromkeys(PROBES, f"rule {rule}")
-    return Security(enabled, forced, owner, unfit)
+    return Security(enabled, forced, owner, rows, unfit)
 
 
-def grants(connection: psycopg.Connection[Any], table: Table, role: str) -> Grants:
-    """What the role may do with the table at all."""
-    row = connection.execute(_GRANTS, {"table": table.oid, "role": role}).fetchone()
-    if row is None:
-        raise CannotLook(f"table '{table.label}' is gone", "look again")
-    usage, *allowed, owns, policies, other_check = row
+def _grants(usage: bool, *row: Any) -> Grants:
+    *allowed, owns, policies, other_check = row
     granted = {command for command, may in zip(COMMANDS, allowed, strict=True) if usage and may}
     spoken = {command for command in COMMANDS if {_CODES[command], "*"} & set(policies)}
     return Grants(frozenset(granted), frozenset(spoken), owns, other_check)
-
-
-def columns(connection: psycopg.Connection[Any], table: Table, role: str) -> list[Column]:
-    """The table's columns in their order, with what the role may do with each."""
-    return [Column(*row) for row in connection.execute(_COLUMNS, {"table": table.oid, "role": role}).fetchall()]

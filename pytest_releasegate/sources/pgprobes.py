@@ -5,129 +5,140 @@ policies let through and is never true; INSERT puts NULL into a NOT NULL column,
 policies. So no row is written or locked, no trigger fires, no sequence moves, and no transaction id is assigned.
 """
 
-# ruff: noqa: S608  identifiers are quoted, values are bound, and predicates are the gate's own text
+# ruff: noqa: S608  identifiers are quoted, and predicates are the gate's own text
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.sources.pgasks import COUNTER, READ, SCRATCH, WRITE, Ask
 from pytest_releasegate.sources.pgtables import quoted
-from pytest_releasegate.sources.postgres import bound, first_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
-    import psycopg
-
-    from pytest_releasegate.check import Context
+    from pytest_releasegate.sources.pgcells import Key
     from pytest_releasegate.sources.pgpolicies import Column, Persona
     from pytest_releasegate.sources.pgtables import Table
 
 __all__ = [
-    "Reach",
-    "accepts",
-    "changes",
-    "matching",
-    "reached",
-    "sample",
+    "POISON",
+    "Probes",
+    "accepted",
+    "changeable",
+    "keys_of",
+    "poison",
     "seeing",
     "unfit_for_insert",
-    "visible",
     "write_of",
 ]
 
-_COUNTER = "releasegate.reached"
+POISON = "releasegate_poison"
+"""The constraint that stops each write on a copy, where no column needs to."""
 # The planner moves a condition that names no column before the policies when it costs less than ten operators
 # (order_qual_clauses in createplan.c); the zeros make it cost more.
 _ZEROS = " + 0" * 24
 # set_config is volatile and gives text, never null: evaluated for each row that the policies let through, never true
-_COUNT = f"set_config(%(counter)s, (current_setting(%(counter)s)::bigint + 1{_ZEROS})::text, true) is null"
-_READ = "select current_setting(%s)::bigint"
-_WRITTEN = "select pg_current_xact_id_if_assigned()::text"
+_COUNT = f"set_config('{COUNTER}', (current_setting('{COUNTER}')::bigint + 1{_ZEROS})::text, true) is null"
+_SAMPLE = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """How many rows somebody sees or would write; `refused` says why the command itself was not permitted."""
+class Probes:
+    """The questions about one table as one persona."""
 
-    rows: int = 0
-    refused: str = ""
+    table: Table
+    persona: Persona
+    columns: Sequence[Column]
+    rows: int
+    where: str
+    """Where writes are asked, and what they are compared with."""
 
+    @property
+    def place(self) -> str:
+        """What the questions are about."""
+        return f"{self.table.label} as {self.persona.name}"
 
-def visible(
-    connection: psycopg.Connection[Any], context: Context, table: Table, persona: Persona, predicate: str = ""
-) -> Reach:
-    """How many rows the persona sees, of all or of those that satisfy the predicate."""
-    bound(connection, context)
-    with _refusable() as refused, _as(connection, persona):
-        query = f"select count(*) from {table.source}{_where(predicate)}"
-        return Reach(first_rows(connection, query, limit=1)[0][0])
-    return Reach(refused=refused[0])
+    @property
+    def _source(self) -> str:
+        return READ if self.where == WRITE else self.where
 
+    def total(self) -> Ask:
+        """How many rows there are."""
+        query = f"select array[count(*)] from {self.table.source}"
+        return Ask("numbers", query, "", False, self._source, self.table.label, self.rows)
 
-def matching(
-    connection: psycopg.Connection[Any], context: Context, table: Table, persona: Persona, predicate: str = ""
-) -> int:
-    """How many rows there are, of all or of those that satisfy the predicate, under the persona's settings alone."""
-    bound(connection, context)
-    with connection.transaction(force_rollback=True):
-        _set(connection, persona, {})
-        rows = first_rows(connection, f"select count(*) from {table.source}{_where(predicate)}", limit=1)
-    number: int = rows[0][0]
-    return number
+    def matching(self, predicate: str) -> Ask:
+        """How many rows satisfy the predicate, under the persona's settings alone."""
+        query = f"select array[count(*)] from {self.table.source}{_where(predicate)}"
+        return Ask("numbers", query, self.persona.name, False, self._source, self.place, self.rows)
 
+    def visible(self, predicate: str = "") -> Ask:
+        """How many rows the persona sees, of all or of those that satisfy the predicate."""
+        query = f"select array[count(*)] from {self.table.source}{_where(predicate)}"
+        return Ask("numbers", query, self.persona.name, True, self._source, self.place, self.rows)
 
-def reached(
-    connection: psycopg.Connection[Any],
-    context: Context,
-    table: Table,
-    persona: Persona,
-    write: str,
-    predicate: str = "",
-) -> Reach:
-    """How many rows a write (`update ... set ...` or `delete from ...`) of the persona would reach.
+    def reached(self, write: str, predicate: str = "") -> Ask:
+        """How many rows a write (`update ... set ...` or `delete from ...`) of the persona would reach.
 
-    Without a predicate the statement names no column in its condition, so only the policies of that command stand.
-    """
-    bound(connection, context)
-    # CASE keeps the order: the predicate first, then the count
-    asked = predicate.replace("%", "%%")
-    condition = f"case when (\n{asked}\n) then {_COUNT} else false end" if predicate else _COUNT
-    text = f"{write.replace('%', '%%')} where {condition}"
-    with _refusable() as refused, _as(connection, persona):
-        connection.execute("select set_config(%s, '0', true)", [_COUNTER])
-        connection.execute(text.encode(), {"counter": _COUNTER})
-        row = connection.execute(_READ, [_COUNTER]).fetchone()
-        _require_unwritten(connection, table)
-        return Reach(row[0] if row else 0)
-    return Reach(refused=refused[0])
+        Without a predicate the statement names no column in its condition, so only the policies of that command stand.
+        """
+        # CASE keeps the order: the predicate first, then the count
+        condition = f"case when (\n{predicate}\n) then {_COUNT} else false end" if predicate else _COUNT
+        sql = f"{write} where {condition}"
+        return Ask("reached", sql, self.persona.name, True, self.where, self.place, self.rows)
 
+    def plan(self, write: str) -> Ask:
+        """How PostgreSQL would go about a write of all rows."""
+        return Ask("plan", f"explain (format json, costs off) {write}", self.persona.name, place=self.place)
 
-def sample(
-    connection: psycopg.Connection[Any],
-    table: Table,
-    persona: Persona,
-    *,
-    seen: bool,
-    predicate: str = "",
-    most: int = 3,
-) -> list[str]:
-    """A few rows as JSON, to be offered to INSERT: those that the persona sees, or any; never shown to anybody."""
-    query = f"select to_jsonb({quoted(table.name)}.*)::text from {table.source}{_where(predicate)}"
-    rows: list[tuple[Any, ...]] = []
-    with _refusable(), _as(connection, persona, take_role=seen):
-        rows = first_rows(connection, query, limit=most)
-    return [row[0] for row in rows]
+    def inserts(self, predicate: str) -> Ask:
+        """Which rows the policies let the persona insert: some that are there already, of both sorts."""
+        offered = [column for column in self.columns if column.insertable and not column.generated]
+        names = ", ".join(quoted(column.name) for column in offered)
+        query = f"insert into {self.table.sql} ({names}) overriding system value"
+        asked = self._sample(predicate, *([f"(\n{predicate}\n) is not true"] if predicate else []))
+        return self._offers(f"{query} select {_values(offered, self.poison(offered))} from {self._record}", asked)
+
+    def changes(self, predicate: str) -> Ask:
+        """Whether the policies let the persona change a row of theirs into one without the predicate.
+
+        The statement reads no column, so the policies of SELECT do not hide what those of UPDATE permit.
+        """
+        offered = changeable(self.columns)
+        names = ", ".join(quoted(column.name) for column in offered)
+        row = f"select {_values(offered, self.poison(offered))} from {self._record}"
+        return self._offers(
+            f"update {self.table.sql} set ({names}) = ({row})", self._sample("false", f"(\n{predicate}\n) is not true")
+        )
+
+    def poison(self, offered: Sequence[Column]) -> str:
+        """The column whose NULL stops a write after the policies; on a copy a constraint does."""
+        return "" if self.where == SCRATCH else poison(offered)
+
+    def _offers(self, sql: str, query: str) -> Ask:
+        samples = ((query, True), (query, False))
+        return Ask("offers", sql, self.persona.name, True, self.where, self.place, self.rows, samples)
+
+    def _sample(self, *predicates: str) -> str:
+        """A few rows of each sort: those with the first predicate, and those with the second."""
+        body = f"to_jsonb({quoted(self.table.name)}.*)"
+        parts = (
+            f"(select {sort} as sort, {body} as body from {self.table.source}{_where(predicate)} limit {_SAMPLE})"
+            for sort, predicate in zip(("true", "false"), predicates, strict=False)
+        )
+        return f"select array_agg(jsonb_build_array(sort, body)) from ({' union all '.join(parts)}) as offered"
+
+    @property
+    def _record(self) -> str:
+        return f"jsonb_populate_record(null::{self.table.sql}, $1) r"
 
 
 def write_of(command: str, table: Table, columns: Sequence[Column]) -> str:
     """A DELETE, or an UPDATE of one column that the role may write; nothing when there is none."""
     if command == "delete":
         return f"delete from {table.sql}"
-    fit = [column for column in columns if column.updatable and not column.generated and not column.identity]
-    best = sorted(fit, key=lambda column: (column.domain, not column.not_null))
+    best = sorted(changeable(columns), key=lambda column: (column.domain, not column.not_null))
     return f"update {table.sql} set {quoted(best[0].name)} = null" if best else ""
 
 
@@ -137,143 +148,60 @@ def seeing(columns: Sequence[Column]) -> str:
     return f"{readable} is null or {readable} is not null" if readable else ""
 
 
+def keys_of(columns: Sequence[Column], keys: Sequence[Key]) -> str:
+    """The condition for rows with these primary keys; nothing when the key has another number of columns."""
+    names = [column.name for column in sorted(columns, key=lambda column: column.primary) if column.primary]
+    rows = [key if isinstance(key, tuple) else (key,) for key in keys]
+    if not names or any(len(row) != len(names) for row in rows):
+        return ""
+    # a quoted value takes the type of the column that it is compared with
+    values = ", ".join(f"({', '.join(_literal(part) for part in row)})" for row in rows)
+    return f"({', '.join(map(quoted, names))}) in ({values})"
+
+
 def unfit_for_insert(columns: Sequence[Column]) -> str:
     """Why INSERT cannot be probed without writing, or nothing."""
     offered = [column for column in columns if column.insertable and not column.generated]
     silent = [column.name for column in columns if not column.insertable and column.defaulted and not column.generated]
     if silent:
         return f"the default of column {silent[0]}, which the role may not give, would be used up"
-    if not _poison(offered):
+    if not poison(offered):
         return "no NOT NULL column that no policy asks for"
     return ""
 
 
-def accepts(
-    connection: psycopg.Connection[Any],
-    context: Context,
-    table: Table,
-    persona: Persona,
-    columns: Sequence[Column],
-    row: str,
-) -> bool | str:
-    """Whether the policies let the persona insert such a row; a text says why that could not be told."""
-    offered = [column for column in columns if column.insertable and not column.generated]
-    poison = _poison(offered)
-    return _stopped(connection, context, table, persona, _insert(table, offered, poison), poison, row)
+def changeable(columns: Sequence[Column]) -> list[Column]:
+    """The columns that the role may change."""
+    return [column for column in columns if column.updatable and not column.generated and not column.identity]
 
 
-def changes(
-    connection: psycopg.Connection[Any],
-    context: Context,
-    table: Table,
-    persona: Persona,
-    columns: Sequence[Column],
-    row: str,
-) -> bool | str:
-    """Whether the policies let the persona change a row of theirs into such a row; a text says why it is not told.
-
-    The statement reads no column, so the policies of SELECT do not hide what those of UPDATE permit.
-    """
-    offered = [column for column in columns if column.updatable and not column.generated and not column.identity]
-    if not (poison := _poison(offered)):
-        return "no NOT NULL column that no policy asks for, to probe the check of changed rows"
-    names = ", ".join(quoted(column.name) for column in offered).replace("%", "%%")
-    update = f"update {table.sql.replace('%', '%%')} set ({names})"
-    query = f"{update} = (select {_values(offered, poison)} from {_record(table)})"
-    return _stopped(connection, context, table, persona, query, poison, row)
-
-
-def _stopped(
-    connection: psycopg.Connection[Any],
-    context: Context,
-    table: Table,
-    persona: Persona,
-    query: str,
-    poison: str,
-    row: str,
-) -> bool | str:
-    """Whether a poisoned write got as far as its poison."""
-    import psycopg
-
-    bound(connection, context)
-    try:
-        with _as(connection, persona):
-            connection.execute(query.encode(), [row])
-    except psycopg.errors.NotNullViolation as error:
-        outcome: bool | str = error.diag.column_name == poison or "another column was empty before the policies spoke"
-    except psycopg.errors.InsufficientPrivilege:
-        outcome = False
-    except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
-        outcome = f"SQLSTATE {error.sqlstate} before the policies spoke"
-    else:
-        outcome = "nothing stopped it"
-    _require_unwritten(connection, table)
-    return outcome
-
-
-def _insert(table: Table, offered: Sequence[Column], poison: str) -> str:
-    names = ", ".join(quoted(column.name) for column in offered).replace("%", "%%")
-    into = f"insert into {table.sql.replace('%', '%%')} ({names}) overriding system value"
-    return f"{into} select {_values(offered, poison)} from {_record(table)}"
-
-
-def _values(offered: Sequence[Column], poison: str) -> str:
-    values = ("null" if column.name == poison else f"r.{quoted(column.name)}" for column in offered)
-    return ", ".join(values).replace("%", "%%")
-
-
-def _record(table: Table) -> str:
-    return f"jsonb_populate_record(null::{table.sql}, ".replace("%", "%%") + "%s::jsonb) r"
-
-
-def _poison(offered: Sequence[Column]) -> str:
+def poison(offered: Sequence[Column]) -> str:
+    """The best column whose NULL stops a write after the policies; nothing when there is none."""
     fit = [column for column in offered if column.not_null and not column.domain and not column.decides]
     best = sorted(fit, key=lambda column: (column.primary, bool(column.identity)))
     return best[0].name if best else ""
 
 
-@contextmanager
-def _as(connection: psycopg.Connection[Any], persona: Persona, *, take_role: bool = True) -> Iterator[None]:
-    role = {"row_security": "on", "role": persona.role} if take_role else {}
-    with connection.transaction(force_rollback=True):
-        _set(connection, persona, role)
-        yield
+def accepted(state: str, what: str, poisoned: str) -> bool | str:
+    """Whether a poisoned write got as far as its poison; a text says why that is not told."""
+    if state == "42501":
+        return False
+    if state == "23514" and what == POISON:
+        return True
+    if state == "23502":
+        return what == poisoned or "another column was empty before the policies spoke"
+    if state.startswith(("22", "23")):
+        return f"SQLSTATE {state} before the policies spoke"
+    return "nothing stopped it" if state == "RG001" else f"SQLSTATE {state}"
 
 
-@contextmanager
-def _refusable() -> Iterator[list[str]]:
-    """Catch that a privilege is missing, and leave the reason in the list."""
-    import psycopg
-
-    refused: list[str] = []
-    try:
-        yield refused
-    except psycopg.errors.InsufficientPrivilege as error:
-        refused.append(error.diag.message_primary or "permission denied")
+def _values(offered: Sequence[Column], poisoned: str) -> str:
+    return ", ".join("null" if column.name == poisoned else f"r.{quoted(column.name)}" for column in offered)
 
 
-def _set(connection: psycopg.Connection[Any], persona: Persona, role: Mapping[str, str]) -> None:
-    import psycopg
-
-    settings = {**persona.settings, **role}
-    calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
-    try:
-        connection.execute(f"select {calls}".encode(), [part for pair in settings.items() for part in pair])
-    except psycopg.Error as error:
-        # not to be taken for a table's refusal
-        what = error.diag.message_primary or type(error).__name__
-        raise CannotLook(
-            f"persona '{persona.name}' cannot be taken on: {what}", "correct its role and settings"
-        ) from None
-
-
-def _require_unwritten(connection: psycopg.Connection[Any], table: Table) -> None:
-    row = connection.execute(_WRITTEN).fetchone()
-    if row is None or row[0] is not None:
-        raise CannotLook(
-            f"a probe of {table.label} was about to write, so all probes were stopped and undone",
-            "a function in its policies writes: take the table out of `expect`, and look at a copy instead",
-        )
+def _literal(value: int | str) -> str:
+    text = str(value).replace("\\", "\\\\").replace("'", "''")
+    return f"e'{text}'" if "\\" in text else f"'{text}'"
 
 
 def _where(predicate: str) -> str:

@@ -158,6 +158,8 @@ class Secrets:
 
     def _without_begun(self, text: str) -> str:
         """The text without the beginnings of values that were cut off in the middle of them."""
+        if not _CUT.search(text):
+            return text
         size = _SHORTEST_SECRET
         tails = {value[at : at + size] for value in self._known for at in range(len(value) - size + 1)}
         parts: list[str] = []

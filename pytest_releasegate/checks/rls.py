@@ -125,7 +125,8 @@ class Rls(Parameters):
             reader = stack.enter_context(connect(context, name))
             personas = {who: self._persona(reader, context, who) for who in self.personas}
             require_bound(reader, [*personas.values()])
-            tables = {label: named(label, user_tables(reader)) for label in self.expect}
+            there = user_tables(reader)
+            tables = {label: named(label, there) for label in self.expect}
             known = catalogue(reader, tables.values(), [persona.role for persona in personas.values()])
             asker = Asker(context, {READ: reader})
             asker.personas = personas

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
     from pytest_releasegate.sources.pgpolicies import Persona
 
-__all__ = ["COUNTER", "READ", "SCRATCH", "WRITE", "Answer", "Ask", "Asker"]
+__all__ = ["COUNTER", "READ", "SAMPLE", "SCRATCH", "WRITE", "Answer", "Ask", "Asker"]
 
 READ, WRITE, SCRATCH = "read", "write", "scratch"
 COUNTER = "releasegate.reached"
 CHUNK_SECONDS = 45.0
 """Below the time that the other connections may sit idle in their transactions."""
+SAMPLE = 3
 _MOST_ASKS = 400
 _MOST_ROWS = 2_000_000
 _REFUSED = "42501"
@@ -54,6 +55,7 @@ declare
     said text;
     of_column text;
     of_constraint text;
+    was text;
 begin
     for asked in select value from jsonb_array_elements(plan -> 'asks') loop
         who := plan -> 'personas' -> (asked ->> 'who');
@@ -61,22 +63,29 @@ begin
         if asked ->> 'how' = 'offers' then
             for part in select value from jsonb_array_elements(asked -> 'samples') loop
                 begin
-                    perform set_config(key, value, true) from jsonb_each_text(who -> 'settings');
+                    for place in 0 .. coalesce((who ->> 'count')::int, 0) - 1 loop
+                        was := set_config(who -> 'names' ->> place, who -> 'values' ->> place, true);
+                    end loop;
                     if (part ->> 1)::boolean then
-                        perform set_config('row_security', 'on', true), set_config('role', who ->> 'role', true);
+                        was := set_config('row_security', 'on', true);
+                        was := set_config('role', who ->> 'role', true);
                     end if;
                     execute part ->> 0 into found;
                     raise exception using errcode = 'RG001';
                 exception
                     when sqlstate 'RG001' then offered := offered || found;
-                    when insufficient_privilege then null;
+                    when insufficient_privilege then continue;
                 end;
+                exit when coalesce(cardinality(found), 0) < (asked ->> 'enough')::int;
             end loop;
             answer := '[]';
             for part in select distinct value from unnest(offered) as value loop
                 begin
-                    perform set_config(key, value, true) from jsonb_each_text(who -> 'settings');
-                    perform set_config('row_security', 'on', true), set_config('role', who ->> 'role', true);
+                    for place in 0 .. coalesce((who ->> 'count')::int, 0) - 1 loop
+                        was := set_config(who -> 'names' ->> place, who -> 'values' ->> place, true);
+                    end loop;
+                    was := set_config('row_security', 'on', true);
+                    was := set_config('role', who ->> 'role', true);
                     execute asked ->> 'sql' using part -> 1;
                     raise exception using errcode = 'RG001';
                 exception when others then
@@ -89,10 +98,13 @@ begin
             answer := jsonb_build_object('offers', answer);
         else
             begin
-                perform set_config(key, value, true) from jsonb_each_text(who -> 'settings');
-                perform set_config('releasegate.reached', '0', true);
+                for place in 0 .. coalesce((who ->> 'count')::int, 0) - 1 loop
+                    was := set_config(who -> 'names' ->> place, who -> 'values' ->> place, true);
+                end loop;
+                was := set_config('releasegate.reached', '0', true);
                 if (asked ->> 'as')::boolean then
-                    perform set_config('row_security', 'on', true), set_config('role', who ->> 'role', true);
+                    was := set_config('row_security', 'on', true);
+                    was := set_config('role', who ->> 'role', true);
                 end if;
                 if asked ->> 'how' = 'numbers' then
                     execute asked ->> 'sql' into numbers;
@@ -141,7 +153,10 @@ class Ask:
     rows: int = 0
     """About how many rows it looks at."""
     samples: tuple[tuple[str, bool], ...] = ()
-    """Queries for an array of pairs `[sort, row]`, and whether they are asked in the persona's role."""
+    """Queries for an array of pairs `[sort, row]`, and whether they are asked in the persona's role.
+
+    The next one is asked only where one finds as many as a sample holds; fewer are all there are.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +211,18 @@ class Asker:
 
     def _plan(self, where: str, chunk: Sequence[Ask]) -> str:
         used = {ask.who for ask in chunk if ask.who}
-        personas = {name: {"role": self.personas[name].role, "settings": {**self.personas[name].settings}} for name in used}
+        personas = {name: _taken(self.personas[name]) for name in used}
         return json.dumps({"personas": personas, "asks": [_step(ask) for ask in chunk], "may_write": where == SCRATCH})
+
+
+def _taken(persona: Persona) -> dict[str, Any]:
+    settings = persona.settings
+    return {"role": persona.role, "count": len(settings), "names": [*settings], "values": [*settings.values()]}
 
 
 def _step(ask: Ask) -> dict[str, Any]:
     step = {"how": ask.how, "sql": ask.sql, "who": ask.who, "as": ask.as_role, "place": ask.place}
-    return {**step, "samples": ask.samples} if ask.samples else step
+    return {**step, "samples": ask.samples, "enough": SAMPLE} if ask.samples else step
 
 
 def _chunks(asks: Sequence[Ask]) -> Iterator[list[Ask]]:

@@ -101,22 +101,15 @@ class Matrix:
 
     def _strong(self, asked: Asked, probes: Probes, predicate: str) -> Steps:
         """A write as it acts, by a probe that writes nothing or on a copy."""
-        cell, total = asked.cell, probes.total()
+        cell = asked.cell
         if asked.command == "insert":
             return (yield from _insert(probes, cell))
         write = pgprobes.write_of(asked.command, asked.table, probes.columns)
         if not write:
             return Seen(_NO_COLUMN, Ok.CANNOT_TELL, CATALOGUE)
-        blind = probes.reached(write)
         if not predicate:
-            readable = pgprobes.seeing(probes.columns)
-            seeing = probes.reached(write, readable) if readable else blind
-            found = yield [total, blind, seeing]
-            number, look = _number(found, total), _LOOK[probes.where]
-            if not number:
-                return Seen(EMPTY, Ok.CANNOT_TELL, look)
-            return judge_counts(cell, _reach(found, seeing), _reach(found, blind), number, _VERB, look)
-        seen = yield from _exact(probes, cell, predicate, blind, probes.reached(write, predicate))
+            return (yield from _blind(probes, cell, write))
+        seen = yield from _exact(probes, cell, predicate, probes.reached(write), probes.reached(write, predicate))
         other = self.catalogue.held(asked.table, asked.persona).other_check
         if asked.command == "update" and seen.ok is Ok.YES and other:
             return (yield from self._change(asked, probes, predicate, seen))
@@ -178,6 +171,21 @@ def _select(probes: Probes, cell: Cell, predicate: str) -> Steps:
         return Seen(EMPTY, Ok.CANNOT_TELL, READING)
     reach = _reach(found, visible)
     return judge_counts(cell, reach, reach, number, "visible", READING)
+
+
+def _blind(probes: Probes, cell: Cell, write: str) -> Steps:
+    """A write without WHERE first; what reaches no row so reaches none with one."""
+    total, ask, readable = probes.total(), probes.reached(write), pgprobes.seeing(probes.columns)
+    found = yield [total, ask]
+    number, look = _number(found, total), _LOOK[probes.where]
+    if not number:
+        return Seen(EMPTY, Ok.CANNOT_TELL, look)
+    blind = seeing = _reach(found, ask)
+    if readable and (blind.rows or blind.refused):
+        ask = probes.reached(write, readable)
+        found = yield [ask]
+        seeing = _reach(found, ask)
+    return judge_counts(cell, seeing, blind, number, _VERB, look)
 
 
 def _exact(

@@ -35,20 +35,25 @@ with asked(oid) as (select unnest(%(tables)s::bigint[])::oid),
 family(root, oid) as (
     select oid, oid from asked union select a.oid, p.relid::oid from asked a, pg_catalog.pg_partition_tree(a.oid) p),
 fired as (
-    select f.root, t.tgname, t.tgtype::int as type, t.tgrelid = f.root as own
+    select f.root, min(t.tgname) filter (where t.tgtype & 4 > 0 and t.tgtype & 2 > 0) as on_insert,
+           min(t.tgname) filter (where t.tgtype & 16 > 0 and t.tgtype & 1 = 0 and t.tgrelid = f.root) as on_update,
+           min(t.tgname) filter (where t.tgtype & 8 > 0 and t.tgtype & 1 = 0 and t.tgrelid = f.root) as on_delete,
+           min(t.tgname) filter (where t.tgtype & 16 > 0 and t.tgtype & 3 = 3) as on_change
     from pg_catalog.pg_trigger t join family f on f.oid = t.tgrelid
-    where not t.tgisinternal and t.tgenabled in ('O', 'A')
+    where not t.tgisinternal and t.tgenabled in ('O', 'A') group by f.root
+),
+ruled as (
+    select f.root, min(r.rulename) as rule from pg_catalog.pg_rewrite r join family f on f.oid = r.ev_class
+    where r.ev_type <> '1' group by f.root
+),
+sized as (
+    select f.root, sum(greatest(k.reltuples, 0))::bigint as rows
+    from family f join pg_catalog.pg_class k on k.oid = f.oid group by f.root
 )
-select c.oid::bigint, c.relrowsecurity, c.relforcerowsecurity, pg_catalog.pg_get_userbyid(c.relowner),
-       (select coalesce(sum(greatest(k.reltuples, 0)), 0)::bigint
-        from family f join pg_catalog.pg_class k on k.oid = f.oid where f.root = c.oid),
-       (select min(tgname) from fired where root = c.oid and type & 4 > 0 and type & 2 > 0),
-       (select min(tgname) from fired where root = c.oid and type & 16 > 0 and type & 1 = 0 and own),
-       (select min(tgname) from fired where root = c.oid and type & 8 > 0 and type & 1 = 0 and own),
-       (select min(tgname) from fired where root = c.oid and type & 16 > 0 and type & 3 = 3),
-       (select min(rulename) from pg_catalog.pg_rewrite r join family f on f.oid = r.ev_class
-        where f.root = c.oid and r.ev_type <> '1')
-from pg_catalog.pg_class c join asked on asked.oid = c.oid
+select c.oid::bigint, c.relrowsecurity, c.relforcerowsecurity, pg_catalog.pg_get_userbyid(c.relowner), sized.rows,
+       on_insert, on_update, on_delete, on_change, rule
+from pg_catalog.pg_class c join asked on asked.oid = c.oid join sized on sized.root = c.oid
+left join fired on fired.root = c.oid left join ruled on ruled.root = c.oid
 """
 _GRANTS = """
 select c.oid::bigint, who.role, has_schema_privilege(who.role, c.relnamespace, 'USAGE'),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_releasegate.sources.pgasks import COUNTER, READ, SCRATCH, WRITE, Ask
+from pytest_releasegate.sources.pgasks import COUNTER, READ, SAMPLE, SCRATCH, WRITE, Ask
 from pytest_releasegate.sources.pgtables import quoted
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ POISON = "releasegate_poison"
 _ZEROS = " + 0" * 24
 # set_config is volatile and gives text, never null: evaluated for each row that the policies let through, never true
 _COUNT = f"set_config('{COUNTER}', (current_setting('{COUNTER}')::bigint + 1{_ZEROS})::text, true) is null"
-_SAMPLE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +116,14 @@ class Probes:
         return "" if self.where == SCRATCH else poison(offered)
 
     def _offers(self, sql: str, query: str) -> Ask:
-        samples = ((query, True), (query, False))
+        samples = ((query, False), (query, True))
         return Ask("offers", sql, self.persona.name, True, self.where, self.place, self.rows, samples)
 
     def _sample(self, *predicates: str) -> str:
         """A few rows of each sort: those with the first predicate, and those with the second."""
         body = f"to_jsonb({quoted(self.table.name)}.*)"
         parts = (
-            f"(select {sort} as sort, {body} as body from {self.table.source}{_where(predicate)} limit {_SAMPLE})"
+            f"(select {sort} as sort, {body} as body from {self.table.source}{_where(predicate)} limit {SAMPLE})"
             for sort, predicate in zip(("true", "false"), predicates, strict=False)
         )
         return f"select array_agg(jsonb_build_array(sort, body)) from ({' union all '.join(parts)}) as offered"

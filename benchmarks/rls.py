@@ -159,7 +159,8 @@ def test(command: str, table: str, row: int, who: str, owner: str) -> str:
     """The test of one cell."""
     place = f"{command} {table} {row} {who}"
     if command == "insert":
-        query = f"insert into {table} values ({row + 10 * (1 + list(WHO).index(who))}, ''{ANN if row == 1 else BEN}'', ''x'')"
+        key, uid = row + 10 * (1 + list(WHO).index(who)), ANN if row == 1 else BEN
+        query = f"insert into {table} values ({key}, ''{uid}'', ''x'')"
         if who == owner:
             return f"select lives_ok('{query}', '{place}');"
         return f"select throws_ok('{query}', '42501', null, '{place}');"

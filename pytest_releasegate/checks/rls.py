@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from contextlib import ExitStack
+from itertools import compress
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Discriminator, Field, StrictBool, StrictStr, Tag, field_validator, model_validator
@@ -18,11 +19,13 @@ from pytest_releasegate.sources.pgasks import READ, SCRATCH, WRITE, Ask, Asker
 from pytest_releasegate.sources.pgcells import TODO, Cell, Seen
 from pytest_releasegate.sources.pgmatrix import LOOKS, Asked, Matrix, spoil
 from pytest_releasegate.sources.pgpolicies import COMMANDS, Catalogue, Persona, catalogue, require_bound
+from pytest_releasegate.sources.pgscratch import scratch
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
 from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     import psycopg
 
@@ -121,25 +124,28 @@ class Rls(Parameters):
     def look(self, context: Context) -> Iterator[Finding]:
         """Take on each persona, and try."""
         name = database_name(context, self.database)
-        with ExitStack() as stack:
-            reader = stack.enter_context(connect(context, name))
+        with connect(context, name) as reader, ExitStack() as stack:
             personas = {who: self._persona(reader, context, who) for who in self.personas}
             require_bound(reader, [*personas.values()])
             there = user_tables(reader)
             tables = {label: named(label, there) for label in self.expect}
             known = catalogue(reader, tables.values(), [persona.role for persona in personas.values()])
-            asker = Asker(context, {READ: reader})
-            asker.personas = personas
+            asker = Asker(context, {READ: reader}, personas)
             cells = self._cells(tables, personas)
             _require_subject(asker, known, cells)
             matrix = Matrix(asker, known, self._forbidden(reader, context))
-            self._open(stack, context, name, matrix, cells)
-            seen = matrix.look(cells)
-        for label, table in tables.items():
+            apart = [bool(self.scratch and matrix.unprobed(asked)) for asked in cells]
+            if not matrix.forbidden and any(asked.command != "select" for asked in cells):
+                asker.connections[WRITE] = stack.enter_context(_writer(reader, context, name))
+            seen = iter(matrix.look([asked for asked, copied in zip(cells, apart, strict=True) if not copied]))
+        # nothing is held open on the database while its copy is made
+        on_copy = iter(_on_copy(context, name, matrix, [*compress(cells, apart)]) if any(apart) else ())
+        told = [next(on_copy if copied else seen) for copied in apart]
+        for table in dict.fromkeys(tables.values()):
             yield _protected(known, table)
-            yield from (_finding(asked, told) for asked, told in zip(cells, seen, strict=True) if asked.table == table)
-        context.attach("matrix.txt", "text/plain", _table(cells, seen))
-        yield counted("cells", sum(told.ok is not Ok.CANNOT_TELL for told in seen), self.least)
+            yield from (_finding(asked, one) for asked, one in zip(cells, told, strict=True) if asked.table == table)
+        context.attach("matrix.txt", "text/plain", _table(cells, told))
+        yield counted("cells", sum(one.ok is not Ok.CANNOT_TELL for one in told), self.least)
 
     def _cells(self, tables: dict[str, Table], personas: dict[str, Persona]) -> list[Asked]:
         return [
@@ -157,22 +163,6 @@ class Rls(Parameters):
         standby = reader.execute("select pg_is_in_recovery()").fetchone() == (True,)
         return "writes are not probed on a standby: name the primary" if standby else ""
 
-    def _open(self, stack: ExitStack, context: Context, name: str, matrix: Matrix, cells: Sequence[Asked]) -> None:
-        """Open what the cells need: a connection for probes with the same snapshot, and a copy."""
-        unprobed = [asked for asked in cells if matrix.unprobed(asked)]
-        if not matrix.forbidden and any(asked.command != "select" for asked in cells):
-            shared = matrix.asker.connections[READ].execute("select pg_export_snapshot()").fetchone()
-            snapshot = shared[0] if shared else ""
-            matrix.asker.connections[WRITE] = stack.enter_context(connect(context, name, writable=True, snapshot=snapshot))
-        if self.scratch and unprobed:
-            from pytest_releasegate.sources.pgscratch import scratch
-
-            copy = stack.enter_context(scratch(context, name, "data"))
-            connection = stack.enter_context(copy.connect())
-            spoil(connection, [*dict.fromkeys(asked.table for asked in unprobed)])
-            stack.enter_context(connection.transaction(force_rollback=True))
-            matrix.asker.connections[SCRATCH] = connection
-
     def _persona(self, connection: psycopg.Connection[Any], context: Context, name: str) -> Persona:
         who = self.personas[name]
         settings = {setting: context.resolve(value) for setting, value in who.settings.items()}
@@ -180,6 +170,23 @@ class Rls(Parameters):
         # the token's own role claim names the database role, unless the application means something else by it
         claims.setdefault("role", who.role)
         return Persona(name, who.role, {**settings, _CLAIMS: json.dumps(claims)})
+
+
+def _writer(
+    reader: psycopg.Connection[Any], context: Context, name: str
+) -> AbstractContextManager[psycopg.Connection[Any]]:
+    """A connection for probes, with the reader's snapshot."""
+    shared = reader.execute("select pg_export_snapshot()").fetchone()
+    return connect(context, name, writable=True, snapshot=shared[0] if shared else "")
+
+
+def _on_copy(context: Context, name: str, matrix: Matrix, cells: list[Asked]) -> list[Seen]:
+    """What is seen in cells on a scratch copy."""
+    with scratch(context, name, "data") as copy, copy.connect() as connection:
+        spoil(connection, [*dict.fromkeys(asked.table for asked in cells)])
+        asker = Asker(context, {SCRATCH: connection}, matrix.asker.personas)
+        with connection.transaction(force_rollback=True):
+            return Matrix(asker, matrix.catalogue, matrix.forbidden).look(cells)
 
 
 def _commands(cells: Cell | dict[str, Cell]) -> dict[str, Cell]:

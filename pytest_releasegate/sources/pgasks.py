@@ -173,10 +173,12 @@ class Answer:
 class Asker:
     """Asks on its connections: `read` is read-only, `write` must not write in the end, `scratch` may."""
 
-    def __init__(self, context: Context, connections: Mapping[str, psycopg.Connection[Any]]) -> None:
+    def __init__(
+        self, context: Context, connections: dict[str, psycopg.Connection[Any]], personas: Mapping[str, Persona]
+    ) -> None:
         self._context = context
-        self.connections = dict(connections)
-        self.personas: dict[str, Persona] = {}
+        self.connections = connections
+        self.personas = personas
 
     def ask(self, asks: Sequence[Ask]) -> dict[Ask, Answer]:
         """The answers; what reads comes first, so that a question which cannot be asked stops before the probes."""
@@ -246,7 +248,8 @@ def _answer(ask: Ask, told: dict[str, Any]) -> Answer:
     if state:
         # such messages quote values out of rows
         said = re.sub(r'"[^"]*"', '"..."', told["said"]) if state[:2] in ("22", "23") else told["said"]
-        raise CannotLook(f"{ask.place}: {said} (SQLSTATE {state})", _HINTS.get(state, "correct the expectation, or the policy that asks this"))
+        hint = _HINTS.get(state, "correct the expectation, or the policy that asks this")
+        raise CannotLook(f"{ask.place}: {said} (SQLSTATE {state})", hint)
     offers = tuple((bool(sort), state, column) for sort, state, column in told.get("offers", ()))
     return Answer(tuple(told.get("numbers") or ()), "", told.get("plan"), offers)
 

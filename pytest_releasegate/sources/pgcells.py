@@ -179,9 +179,9 @@ def _key(value: Any) -> Key:
 
 
 def _scalar(value: Any) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"expected a primary key as a number, a text or a list of them, got '{value}'")
-    return value
+    if type(value) is int or type(value) is str:
+        return value
+    raise ValueError(f"expected a primary key as a number, a text or a list of them, got '{value}'")
 
 
 def _told(key: Key) -> str:

@@ -225,7 +225,8 @@ def _by_plan(probes: Probes, cell: Cell, predicate: str, write: str, why: str) -
         return Seen(f"{why}; and {EMPTY}", Ok.CANNOT_TELL, EXPLAIN)
     every, conditions = of_plan(found[plan].plan)
     if every is None:
-        text = f"{why}; its plan keeps to rows with {conditions}, but not which those are" if conditions else why
+        shown = f"its plan reaches the rows with {conditions}, which does not tell which those are"
+        text = f"{why}; {shown}" if conditions else why
         return Seen(text, Ok.CANNOT_TELL, EXPLAIN)
     reach = Reach(number if every else 0)
     if predicate:

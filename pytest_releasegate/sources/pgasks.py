@@ -29,7 +29,8 @@ COUNTER = "releasegate.reached"
 CHUNK_SECONDS = 45.0
 """Below the time that the other connections may sit idle in their transactions."""
 SAMPLE = 3
-_MOST_ASKS = 400
+_MOST_ASKS = 2000
+_AWAKE_SECONDS = 10.0
 _MOST_ROWS = 2_000_000
 _REFUSED = "42501"
 _WRITTEN = "RG002"
@@ -37,12 +38,13 @@ _HINTS = {
     "25006": "a predicate or a policy of SELECT writes; looking must not",
     "55P03": "something holds a lock on the table, such as a running migration; look again when it has ended",
 }
-_HAND_OVER = "select set_config('statement_timeout', %s, true), set_config('releasegate.asks', %s, true)"
+# the limit of a message's first statement holds for its next ones
 _RUN = """
+select set_config('statement_timeout', {}, true), set_config('releasegate.asks', {}, true);
 do $releasegate$
 declare
     plan constant jsonb := current_setting('releasegate.asks')::jsonb;
-    answers jsonb[] := '{}';
+    answers jsonb[] := array[]::jsonb[];
     answer jsonb;
     asked jsonb;
     who jsonb;
@@ -59,7 +61,7 @@ declare
 begin
     for asked in select value from jsonb_array_elements(plan -> 'asks') loop
         who := plan -> 'personas' -> (asked ->> 'who');
-        offered := '{}';
+        offered := array[]::jsonb[];
         if asked ->> 'how' = 'offers' then
             for part in select value from jsonb_array_elements(asked -> 'samples') loop
                 begin
@@ -179,6 +181,7 @@ class Asker:
         self._context = context
         self.connections = connections
         self.personas = personas
+        self._used: dict[str, float] = {}
 
     def ask(self, asks: Sequence[Ask]) -> dict[Ask, Answer]:
         """The answers; what reads comes first, so that a question which cannot be asked stops before the probes."""
@@ -191,25 +194,30 @@ class Asker:
 
     def _run(self, where: str, chunk: Sequence[Ask]) -> list[dict[str, Any]]:
         import psycopg
+        from psycopg import sql
 
-        connection = self.connections[where]
         self._stay_awake(where)
         limit = f"{max(1, int(1000 * self._context.remaining(CHUNK_SECONDS)))}ms"
-        connection.execute(_HAND_OVER, [limit, self._plan(where, chunk)])
+        message = sql.SQL(_RUN).format(limit, self._plan(where, chunk))
         try:
-            # two statements in one message: the second fetches what the first has left
-            cursor = connection.execute(_RUN)
+            cursor = self.connections[where].execute(message)
         except psycopg.Error as error:
             raise _stopped(error, chunk) from None
-        cursor.nextset()
+        while cursor.nextset():
+            pass
         row = cursor.fetchone()
         told: list[dict[str, Any]] = json.loads(row[0]) if row else []
         return told
 
     def _stay_awake(self, where: str) -> None:
+        """The other connections may not sit idle in their transactions for long."""
+        now = self._context.clock.monotonic()
         for name, connection in self.connections.items():
-            if name != where:
+            if name != where and now - self._used.get(name, now) > _AWAKE_SECONDS:
                 connection.execute("select 1")
+                self._used[name] = now
+            self._used.setdefault(name, now)
+        self._used[where] = now
 
     def _plan(self, where: str, chunk: Sequence[Ask]) -> str:
         used = {ask.who for ask in chunk if ask.who}

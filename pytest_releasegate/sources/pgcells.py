@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from pydantic import GetCoreSchemaHandler
 
-__all__ = ["EMPTY", "TODO", "Cell", "Reach", "Seen", "judge_counts", "judge_exact", "judge_inserts"]
+__all__ = ["ALLOWED", "EMPTY", "TODO", "Cell", "Reach", "Seen", "judge_counts", "judge_exact", "judge_inserts"]
 
 _WORDS = ("allowed", "denied", "none", "all")
-_ALLOWED = "denied, none, allowed, all, a number such as '>= 1', a predicate, or {keys: [...]}"
+ALLOWED = "denied, none, allowed, all, a number such as '>= 1', a predicate, or {keys: [...]}"
 _MOST_KEYS_TOLD = 5
 TODO = "TODO"
 EMPTY = "the table is empty, which shows nothing"
@@ -66,9 +66,9 @@ class Cell:
         if text in _WORDS:
             return cls(text, word=text)
         if text == TODO:
-            raise ValueError(f"nobody has decided yet what is expected here; write {_ALLOWED}")
+            raise ValueError(f"nobody has decided yet what is expected here; write {ALLOWED}")
         if re.fullmatch(r"\w*", text):
-            raise ValueError(f"expected {_ALLOWED}; got '{value}'; {nearest(text, _WORDS)}")
+            raise ValueError(f"expected {ALLOWED}; got '{value}'; {nearest(text, _WORDS)}")
         try:
             return cls(text, total=Threshold.parse(text))
         except ValueError:

@@ -38,9 +38,10 @@ _HINTS = {
     "25006": "a predicate or a policy of SELECT writes; looking must not",
     "55P03": "something holds a lock on the table, such as a running migration; look again when it has ended",
 }
-# the limit of a message's first statement holds for its next ones
+# the limit holds from the second statement of the message on; what is executed must be read as it was checked
 _RUN = """
-select set_config('statement_timeout', {}, true), set_config('releasegate.asks', {}, true);
+select set_config('statement_timeout', {}, true), set_config('releasegate.asks', {}, true),
+       set_config('standard_conforming_strings', 'on', true);
 do $releasegate$
 declare
     plan constant jsonb := current_setting('releasegate.asks')::jsonb;

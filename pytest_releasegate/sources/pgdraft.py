@@ -28,8 +28,12 @@ __all__ = ["draft"]
 
 _ROLES = """
 select r.rolname from pg_catalog.pg_roles r
-where not r.rolsuper and not r.rolbypassrls and r.rolname !~ '^pg_' and (
-    exists (select 1 from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) g
+where not r.rolsuper and not r.rolbypassrls and r.rolname !~ '^pg_' and r.rolname <> session_user and (
+    exists (select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
+                          pg_catalog.aclexplode(n.nspacl) g
+            where c.oid = any(%(tables)s::bigint[]::oid[]) and g.grantee = r.oid and g.grantee <> n.nspowner
+              and g.grantee <> c.relowner)
+    or exists (select 1 from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) g
             where c.oid = any(%(tables)s::bigint[]::oid[]) and g.grantee = r.oid and g.grantee <> c.relowner)
     or exists (select 1 from pg_catalog.pg_class c join pg_catalog.pg_attribute a on a.attrelid = c.oid,
                              pg_catalog.aclexplode(a.attacl) g
@@ -123,7 +127,7 @@ class _Found:
 
 
 def draft(connection: psycopg.Connection[Any], tables: Sequence[Table], roles: Sequence[str], place: str) -> str:
-    """The text of a gate file for these tables, as the roles see them; by default those that have any privilege."""
+    """The text of a gate file for these tables, as the roles see them; by default those that are granted something."""
     roles = list(roles) or [row[0] for row in connection.execute(_ROLES, _oids(tables)).fetchall()]
     _require_roles(connection, roles)
     found = _read(connection, tables, roles)

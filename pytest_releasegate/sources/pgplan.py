@@ -18,8 +18,8 @@ def of_plan(plan: Any) -> tuple[bool | None, str]:
 
     The policies stand in the plan as conditions: where no policy permits, PostgreSQL plans `One-Time Filter: false`.
     """
-    if not isinstance(plan, list) or len(plan) != 1:
-        # a rule makes several statements of one
+    if not isinstance(plan, list) or len(plan) != 1 or "Plan" not in plan[0]:
+        # a rule made another statement of it, or several
         return None, ""
     nodes = list(_nodes(plan[0]["Plan"]))
     conditions = list(dict.fromkeys(str(node[key]) for node in nodes for key in _CONDITIONS if key in node))

@@ -164,7 +164,7 @@ class Catalogue:
 
     def known(self, table: Table, persona: Persona) -> list[Column]:
         """The table's columns in their order, with what the persona's role may do with each."""
-        return self.columns[table.oid, persona.role]
+        return self.columns.get((table.oid, persona.role), [])
 
 
 def catalogue(connection: psycopg.Connection[Any], tables: Iterable[Table], roles: Iterable[str]) -> Catalogue:

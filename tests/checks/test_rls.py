@@ -286,6 +286,7 @@ def test_a_probe_that_would_set_something_off_is_not_made(
     seen = look(rls({"clients": {"ann": {command: "denied"}}}), environment)
     assert seen.status is Status.INCONCLUSIVE
     assert cell(seen).startswith(f"cannot be probed without setting off {what}")
+    assert ("its plan reaches" in cell(seen)) is (command != "insert" and "trigger" in what)
     assert superuser(environment, "select count(*) from canary") == [(0,)]
 
 

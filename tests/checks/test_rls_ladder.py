@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,7 +14,7 @@ from pytest_releasegate.checks.rls import Rls
 from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.sources.pgfiles import as_account
 from pytest_releasegate.sources.pgserver import PostgresServer
-from pytest_releasegate.testing import look
+from pytest_releasegate.testing import FakeClock, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -263,6 +264,24 @@ def test_a_question_that_cannot_be_asked_stops_before_any_probe(probed: Environm
         'public.notes as ann: column "autor" does not exist (SQLSTATE 42703)',
     )
     assert logged().count("do $releasegate$") == 2
+
+
+def test_questions_that_take_too_long_are_named(probed: Environment, superuser: Superuser) -> None:
+    endless = "(select count(*) from generate_series(1, 1000000000)) > 0"
+    superuser(probed, f"create policy slow on notes for delete using ({endless})")
+    try:
+        # on a clock that stands still each statement may take as long as the gate
+        short = timedelta(milliseconds=500)
+        seen = look(matrix({"notes": {"delete": OWN}}), probed, clock=FakeClock(), timeout=short)
+    finally:
+        superuser(probed, "drop policy slow on notes")
+    assert (seen.status, seen.message.splitlines()) == (
+        Status.ERROR,
+        [
+            "2 questions about public.notes as ann did not end in time",
+            "    raise the gate's `timeout`, or give its policies the indexes that they need",
+        ],
+    )
 
 
 @pytest.fixture(scope="module")

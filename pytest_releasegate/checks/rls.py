@@ -24,7 +24,7 @@ from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tabl
 from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     import psycopg
@@ -104,6 +104,8 @@ class Rls(Parameters):
     """Who looks, by name."""
     expect: dict[str, dict[str, Cells]] = Field(min_length=1)
     """By table, persona and command: `denied`, `none`, `allowed`, `all`, a number, a predicate, or `keys: [...]`."""
+    complete: list[StrictStr] = Field(default_factory=list)
+    """Schemas of which every table must stand in `expect`, so that a new one cannot slip through."""
     scratch: StrictBool = False
     """Try the writes that cannot be probed on a scratch copy of the database, with all of its data."""
     least: int = Field(default=1, ge=1, strict=True)
@@ -128,6 +130,8 @@ class Rls(Parameters):
             personas = {who: self._persona(reader, context, who) for who in self.personas}
             require_bound(reader, [*personas.values()])
             there = user_tables(reader)
+            if missing := sorted(set(self.complete) - {table.schema for table in there}):
+                raise CannotLook(f"schema '{missing[0]}' has no table, or is not there", "correct `complete`")
             tables = {label: named(label, there) for label in self.expect}
             known = catalogue(reader, tables.values(), [persona.role for persona in personas.values()])
             asker = Asker(context, {READ: reader}, personas)
@@ -141,6 +145,7 @@ class Rls(Parameters):
         # nothing is held open on the database while its copy is made
         on_copy = iter(_on_copy(context, name, matrix, [*compress(cells, apart)]) if any(apart) else ())
         told = [next(on_copy if copied else seen) for copied in apart]
+        yield from _complete(self.complete, there, tables.values())
         for table in dict.fromkeys(tables.values()):
             yield _protected(known, table)
             yield from (_finding(asked, one) for asked, one in zip(cells, told, strict=True) if asked.table == table)
@@ -224,6 +229,14 @@ def _resolved(context: Context, value: Any) -> Any:
 def _require_decided(name: str, value: Any) -> None:
     if value == TODO:
         raise ValueError(f"{name}: nobody has decided yet who this persona is; write its value, or a query for it")
+
+
+def _complete(schemas: Sequence[str], there: Iterable[Table], expected: Collection[Table]) -> Iterator[Finding]:
+    for schema in schemas:
+        tables = [table for table in there if table.schema == schema]
+        without = [table.label for table in tables if table not in expected]
+        actual = f"{len(tables) - len(without)}; `expect` lacks {', '.join(without)}" if without else str(len(tables))
+        yield find(f"tables of {schema} in the matrix", expected=len(tables), actual=actual, ok=not without)
 
 
 def _protected(known: Catalogue, table: Table) -> Finding:

@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--env", default="", metavar="NAME", help="the environment whose database is read")
     parser.add_argument("--database", default="", metavar="NAME", help="which of its databases")
-    text = "only tables of this schema; may be given several times"
+    text = "all tables of this schema and no others; may be given several times"
     parser.add_argument("--schema", action="append", default=[], metavar="NAME", help=text)
     text = "a role that the application takes on; without it, all that are granted something"
     parser.add_argument("--role", action="append", default=[], metavar="NAME", help=text)
@@ -68,4 +68,4 @@ def _draft(there: Place, asked: argparse.Namespace) -> str:
     with connect(context, name) as connection:
         tables = user_tables(connection, asked.schema)
         where = f"database '{name}' of environment '{identity.environment.name}'"
-        return draft(connection, tables, asked.role, where)
+        return draft(connection, tables, asked.role, where, complete=bool(asked.schema))

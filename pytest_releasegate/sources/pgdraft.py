@@ -126,17 +126,25 @@ class _Found:
                 yield f"{policy.using} {policy.check} {policy.source}"
 
 
-def draft(connection: psycopg.Connection[Any], tables: Sequence[Table], roles: Sequence[str], place: str) -> str:
-    """The text of a gate file for these tables, as the roles see them; by default those that are granted something."""
+def draft(
+    connection: psycopg.Connection[Any], tables: Sequence[Table], roles: Sequence[str], place: str, *, complete: bool
+) -> str:
+    """The text of a gate file for these tables, as the roles see them; by default those that are granted something.
+
+    A complete one has all the tables, and says that it does.
+    """
     roles = list(roles) or [row[0] for row in connection.execute(_ROLES, _oids(tables)).fetchall()]
     _require_roles(connection, roles)
     found = _read(connection, tables, roles)
-    shown = [table for table in tables if found.known.security(table).enabled or _reachable(found, table, roles)]
-    if not shown:
+    reachable = [table for table in tables if _reachable(found, table, roles)]
+    shown = [table for table in tables if complete or found.known.security(table).enabled or table in reachable]
+    if not reachable:
         raise CannotLook("none of these roles has any privilege on a table", "name others: --role NAME, --schema NAME")
     left = [table.label for table in tables if table not in shown]
     rest = f"          # left out, since none of these roles may use them at all: {', '.join(left)}\n" if left else ""
-    lines = [*_personas(found, shown, roles), "          expect:", *_expected(found, shown, roles)]
+    schemas = ", ".join(_yaml(schema) for schema in dict.fromkeys(table.schema for table in tables))
+    head = [f"          complete: [{schemas}]"] if complete else []
+    lines = [*head, *_personas(found, shown, roles), "          expect:", *_expected(found, shown, roles)]
     return _HEAD.format(place=place, allowed=ALLOWED) + "\n".join(lines) + "\n" + rest
 
 

@@ -205,6 +205,22 @@ def test_words_and_numbers(environment: Environment, command: str, expected: str
     assert cell(look(rls({"clients": {"ann": {command: expected}}}), environment)) == actual
 
 
+@pytest.mark.parametrize(
+    ("schemas", "status", "said"),
+    [
+        (["auth"], Status.ERROR, "schema 'auth' has no table, or is not there"),
+        (["public"], Status.FAILED, "expected 4, got 2; `expect` lacks public.canary, public.staff [no]"),
+    ],
+)
+def test_a_table_that_no_cell_speaks_of_is_missed(
+    environment: Environment, schemas: list[str], status: Status, said: str
+) -> None:
+    expect = {"clients": {"ann": {"select": OWN}}, "secrets": {"ann": "denied"}}
+    seen = look(rls(expect, complete=schemas), environment)
+    assert seen.status is status
+    assert said in seen.message or said in told(seen)[0]
+
+
 def test_no_privilege_is_denied_but_not_none(environment: Environment) -> None:
     seen = look(rls({"secrets": {"anon": {"select": "none"}}}), environment)
     assert seen.status is Status.FAILED

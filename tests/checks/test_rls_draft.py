@@ -52,8 +52,7 @@ DRAFT = """\
                 insert: TODO  # mine check (author = auth.uid()); tenant (restrictive) check TENANT
                 update: denied  # no policy permits it
                 delete: denied  # no privilege
-          # left out, since none of these roles may use them at all: public.secrets
-"""
+""".replace("TENANT", "(current_setting('app.tenant'::text, true) <> ''::text)")
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +76,24 @@ def call(product: Product, database: Environment, monkeypatch: Any, capsys: Any)
     return run
 
 
-def test_a_draft_says_what_is_and_asks_what_should_be(call: Any) -> None:
-    code, out = call()
+@pytest.mark.parametrize(
+    ("words", "head_ends", "rest"),
+    [
+        ([], "        rls:\n", "          # left out, since none of these roles may use them at all: public.secrets\n"),
+        (
+            ["--schema", "public"],
+            "        rls:\n          complete: [public]\n",
+            "            public.secrets:  # row security DISABLED; owner postgres\n"
+            "              anon: denied  # no privilege\n              authenticated: denied  # no privilege\n",
+        ),
+    ],
+)
+def test_a_draft_says_what_is_and_asks_what_should_be(call: Any, words: list[str], head_ends: str, rest: str) -> None:
+    code, out = call(*words)
     head, hint, body = out.partition("          personas:\n")
     plain = re.sub(r"  # an id, or .*", "", hint + body)
-    assert (code, plain) == (0, DRAFT.replace("TENANT", "(current_setting('app.tenant'::text, true) <> ''::text)"))
+    assert (code, plain) == (0, DRAFT + rest)
+    assert head.endswith(head_ends)
     assert head.startswith(
         "# A DRAFT, made from the catalogue of database 'app' of environment 'demo': a person has to"
     )
@@ -112,6 +124,7 @@ def test_a_corrected_draft_is_a_gate(call: Any, product: Product, database: Envi
     assert {finding.name: str(finding.ok) for finding in seen.findings if finding.ok != "yes"} == {
         # row security is off there, and nobody may probe
         "row security of public.Odd one": "no",
+        "row security of public.secrets": "no",
         "select on public.Odd one as anon": "cannot tell",
         "insert on public.notes as authenticated": "cannot tell",
     }

@@ -21,7 +21,7 @@ from pytest_releasegate.sources.pgmatrix import LOOKS, Asked, Matrix, spoil
 from pytest_releasegate.sources.pgpolicies import COMMANDS, Catalogue, Persona, catalogue, require_bound
 from pytest_releasegate.sources.pgscratch import scratch
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
-from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement
+from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement, several
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -126,7 +126,8 @@ class Rls(Parameters):
     def look(self, context: Context) -> Iterator[Finding]:
         """Take on each persona, and try."""
         name = database_name(context, self.database)
-        with connect(context, name) as reader, ExitStack() as stack:
+        needed = 2 if self._writes(context) else 1
+        with several(context, name, most=needed, least=needed), connect(context, name) as reader, ExitStack() as stack:
             personas = {who: self._persona(reader, context, who) for who in self.personas}
             require_bound(reader, [*personas.values()])
             there = user_tables(reader)
@@ -139,7 +140,7 @@ class Rls(Parameters):
             _require_subject(asker, known, cells)
             matrix = Matrix(asker, known, self._forbidden(reader, context))
             apart = [bool(self.scratch and matrix.unprobed(asked)) for asked in cells]
-            if not matrix.forbidden and any(asked.command != "select" for asked in cells):
+            if not matrix.forbidden and self._writes(context):
                 asker.connections[WRITE] = stack.enter_context(_writer(reader, context, name))
             seen = iter(matrix.look([asked for asked, copied in zip(cells, apart, strict=True) if not copied]))
         # nothing is held open on the database while its copy is made
@@ -159,6 +160,10 @@ class Rls(Parameters):
             for who, cells in self.expect[label].items()
             for command, cell in _commands(cells).items()
         ]
+
+    def _writes(self, context: Context) -> bool:
+        asked = any(set(_commands(cells)) - {"select"} for rows in self.expect.values() for cells in rows.values())
+        return asked and "probes" in context.environment.allow
 
     def _forbidden(self, reader: psycopg.Connection[Any], context: Context) -> str:
         """Why no write is probed on this server."""

@@ -53,7 +53,15 @@ create function tell() returns trigger language plpgsql security definer as
     $$ begin insert into told values (tg_op); return coalesce(new, old); end $$;
 create trigger early before insert or update or delete on bare for each row execute function tell();
 create trigger whole before update on bare execute function tell();
-create trigger whole before update on loose execute function tell();
+create function stop() returns trigger language plpgsql as 'begin raise exception ''stopped''; end';
+create trigger stop before insert or update on loose for each row execute function stop();
+create trigger whole before update on loose execute function stop();
+alter table loose enable always trigger stop; alter table loose enable always trigger whole;
+create table wide (id int primary key, author int not null);
+insert into wide values (1, 7), (2, 8);
+grant select, delete on wide to authenticated;
+alter table wide enable row level security; create policy every on wide for delete using (true);
+create policy own on wide for select using (author = auth.uid());
 """
 WHO = {"ann": {"role": "authenticated", "claims": {"sub": 7}}}
 OWN = "author = auth.uid()"
@@ -93,6 +101,13 @@ def probed(told: Environment) -> Environment:
         ("shared", "update", "all", "2 of 2 rows reached (EXPLAIN) [yes]"),
         ("shared", "delete", "denied", "2 of 2 rows reached (EXPLAIN) [no]"),
         ("shared", "delete", OWN, "2 of 2 rows reached: 1 of the 1 with it, 1 others (EXPLAIN) [no]"),
+        (
+            "wide",
+            "delete",
+            "all",
+            "1 of 2 rows reached with WHERE, 2 of 2 rows reached without: the policies of the write are broader "
+            "(EXPLAIN) [no]",
+        ),
         (
             "notes",
             "delete",
@@ -185,6 +200,15 @@ def test_a_key_is_a_value_and_never_sql(told: Environment) -> None:
             "    correct the expectation, or the policy that asks this",
         ],
     )
+
+
+def test_text_is_executed_as_it_was_read(told: Environment, superuser: Superuser) -> None:
+    superuser(told, "alter role releasegate_probe set standard_conforming_strings = off")
+    try:
+        seen = look(matrix({"notes": {"select": f"{OWN} and text <> '\\'"}}), told)
+    finally:
+        superuser(told, "alter role releasegate_probe reset standard_conforming_strings")
+    assert cells(seen) == ["2 of 3 rows visible: 2 of the 2 with it, 0 others (read) [yes]"], seen.message
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pytest_releasegate.checks.rls import Rls
 from pytest_releasegate.model import Environment, Status
+from pytest_releasegate.sources import pgasks
 from pytest_releasegate.testing import look
 
 ANN, BEN = "00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b"
@@ -219,6 +220,19 @@ def test_a_table_that_no_cell_speaks_of_is_missed(
     seen = look(rls(expect, complete=schemas), environment)
     assert seen.status is status
     assert said in seen.message or said in told(seen)[0]
+
+
+def test_rows_of_a_persona_are_offered_besides_the_first_of_the_table(environment: Environment) -> None:
+    ben = {"ben": {"role": "authenticated", "claims": {"sub": BEN}}}
+    seen = look(rls({"clients": {"ben": {"insert": "allowed"}}}, ben), environment)
+    assert cell(seen) == "2 of 5 rows accepted [yes]"
+
+
+def test_many_questions_go_in_parts(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pgasks, "_MOST_ASKS", 2)
+    monkeypatch.setattr(pgasks, "_AWAKE_SECONDS", -1.0)
+    seen = look(rls({"clients": {"ann": EXACT, "anon": "denied"}}), environment)
+    assert (seen.status, len(seen.findings)) == (Status.PASSED, 10)
 
 
 def test_no_privilege_is_denied_but_not_none(environment: Environment) -> None:

@@ -112,9 +112,9 @@ begin
                 if asked ->> 'how' = 'numbers' then
                     execute asked ->> 'sql' into numbers;
                     answer := jsonb_build_object('numbers', numbers);
-                elsif asked ->> 'how' = 'plan' then
+                elsif asked ->> 'how' = 'json' then
                     execute asked ->> 'sql' into shown;
-                    answer := jsonb_build_object('plan', shown);
+                    answer := jsonb_build_object('json', shown);
                 else
                     execute asked ->> 'sql';
                     answer := jsonb_build_object('numbers', array[current_setting('releasegate.reached')::bigint]);
@@ -142,7 +142,8 @@ select current_setting('releasegate.answers')
 class Ask:
     """One question; equal ones are asked once.
 
-    `numbers` is a query for one array of numbers, `reached` a write that counts what it reaches, `plan` an EXPLAIN,
+    `numbers` is a query for one array of numbers, `reached` a write that counts what it reaches, `json` a query for
+    one JSON value,
     `offers` a write of the rows that the samples find, each tried alone.
     """
 
@@ -168,7 +169,7 @@ class Answer:
 
     numbers: tuple[int, ...] = ()
     refused: str = ""
-    plan: Any = None
+    json: Any = None
     offers: tuple[tuple[bool, str, str], ...] = ()
     """Per offered row: its sort, the SQLSTATE that stopped it, and the column or constraint of that error."""
 
@@ -260,7 +261,7 @@ def _answer(ask: Ask, told: dict[str, Any]) -> Answer:
         hint = _HINTS.get(state, "correct the expectation, or the policy that asks this")
         raise CannotLook(f"{ask.place}: {said} (SQLSTATE {state})", hint)
     offers = tuple((bool(sort), state, column) for sort, state, column in told.get("offers", ()))
-    return Answer(tuple(told.get("numbers") or ()), "", told.get("plan"), offers)
+    return Answer(tuple(told.get("numbers") or ()), "", told.get("json"), offers)
 
 
 def _stopped(error: psycopg.Error, chunk: Sequence[Ask]) -> Exception:

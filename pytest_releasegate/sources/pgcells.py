@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
     from pydantic import GetCoreSchemaHandler
 
-__all__ = ["ALLOWED", "EMPTY", "TODO", "Cell", "Reach", "Seen", "judge_counts", "judge_exact", "judge_inserts"]
+__all__ = [
+    "ALLOWED",
+    "EMPTY",
+    "TODO",
+    "Cell",
+    "Reach",
+    "Seen",
+    "judge_counts",
+    "judge_exact",
+    "judge_inserts",
+    "told_key",
+]
 
 _WORDS = ("allowed", "denied", "none", "all")
 ALLOWED = "denied, none, allowed, all, a number such as '>= 1', a predicate, or {keys: [...]}"
@@ -83,7 +94,7 @@ class Cell:
         if len(set(read)) < len(read):
             raise ValueError("expected each primary key once")
         more = f" and {len(read) - _MOST_KEYS_TOLD} more" if len(read) > _MOST_KEYS_TOLD else ""
-        return cls(f"exactly {', '.join(map(_told, read[:_MOST_KEYS_TOLD]))}{more}", keys=read)
+        return cls(f"keys {', '.join(map(told_key, read[:_MOST_KEYS_TOLD]))}{more}", keys=read)
 
     @property
     def exact(self) -> bool:
@@ -105,7 +116,7 @@ class Cell:
         return wanted[self.word]
 
     def __str__(self) -> str:
-        return f"exactly the rows with {self.text}" if self.predicate else self.text
+        return f"exactly the rows with {self.text}" if self.exact else self.text
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -117,6 +128,11 @@ class Cell:
             serialization=core_schema.plain_serializer_function_ser_schema(_written),
             json_schema_input_schema=core_schema.union_schema([core_schema.str_schema(), keys]),
         )
+
+
+def told_key(key: Any) -> str:
+    """A primary key as it is told; one of several columns in brackets."""
+    return f"({', '.join(map(str, key))})" if isinstance(key, tuple | list) else str(key)
 
 
 def judge_counts(cell: Cell, seeing: Reach, blind: Reach, total: int, verb: str, look: str) -> Seen:
@@ -182,10 +198,6 @@ def _scalar(value: Any) -> int | str:
     if type(value) is int or type(value) is str:
         return value
     raise ValueError(f"expected a primary key as a number, a text or a list of them, got '{value}'")
-
-
-def _told(key: Key) -> str:
-    return f"({', '.join(map(str, key))})" if isinstance(key, tuple) else str(key)
 
 
 def _written(cell: Cell) -> Any:

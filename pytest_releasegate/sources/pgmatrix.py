@@ -10,7 +10,16 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.sources import pgprobes
 from pytest_releasegate.sources.pgasks import SCRATCH, WRITE, Answer, Ask, Asker
-from pytest_releasegate.sources.pgcells import EMPTY, Cell, Reach, Seen, judge_counts, judge_exact, judge_inserts
+from pytest_releasegate.sources.pgcells import (
+    EMPTY,
+    Cell,
+    Reach,
+    Seen,
+    judge_counts,
+    judge_exact,
+    judge_inserts,
+    told_key,
+)
 from pytest_releasegate.sources.pgplan import of_plan
 from pytest_releasegate.sources.pgprobes import POISON, Probes
 
@@ -200,7 +209,12 @@ def _exact(
     if not (number := _number(found, total)):
         return Seen(EMPTY, Ok.CANNOT_TELL, look)
     reached, within = _reach(found, reach), _reach(found, inside)
-    return judge_exact(cell, reached, within, _number(found, wanted), number, verb, look)
+    seen = judge_exact(cell, reached, within, _number(found, wanted), number, verb, look)
+    if look == READING and reached.rows > within.rows and (ask := probes.others(predicate)):
+        found = yield [ask]
+        keys = ", ".join(map(told_key, found[ask].json or ()))
+        return Seen(f"{seen.text}, with keys such as {keys}", seen.ok, look) if keys else seen
+    return seen
 
 
 def _insert(probes: Probes, cell: Cell) -> Steps:
@@ -226,7 +240,7 @@ def _by_plan(probes: Probes, cell: Cell, predicate: str, write: str, why: str) -
         return judge_counts(cell, refused, refused, number, _VERB, EXPLAIN)
     if not number:
         return Seen(f"{why}; and {EMPTY}", Ok.CANNOT_TELL, EXPLAIN)
-    every, conditions = of_plan(found[plan].plan)
+    every, conditions = of_plan(found[plan].json)
     if every is None:
         shown = f"its plan reaches the rows with {conditions}, which does not tell which those are"
         text = f"{why}; {shown}" if conditions else why

@@ -26,6 +26,7 @@ __all__ = [
     "Probes",
     "accepted",
     "changeable",
+    "keys",
     "keys_of",
     "poison",
     "seeing",
@@ -35,6 +36,7 @@ __all__ = [
 
 POISON = "releasegate_poison"
 """The constraint that stops each write on a copy, where no column needs to."""
+_TOLD = 2
 # The planner moves a condition that names no column before the policies when it costs less than ten operators
 # (order_qual_clauses in createplan.c); the zeros make it cost more.
 _ZEROS = " + 0" * 24
@@ -77,6 +79,15 @@ class Probes:
         query = f"select array[count(*)] from {self.table.source}{_where(predicate)}"
         return Ask("numbers", query, self.persona.name, True, self._source, self.place, self.rows)
 
+    def others(self, predicate: str) -> Ask | None:
+        """The primary keys of a few rows that the persona sees and that do not satisfy the predicate."""
+        names = [quoted(column.name) for column in keys(self.columns)]
+        if not names:
+            return None
+        key = names[0] if len(names) == 1 else f"json_build_array({', '.join(names)})"
+        rows = f"select {key} as key from {self.table.source}{_where(f'({predicate}) is not true')} limit {_TOLD}"
+        return Ask("json", f"select json_agg(key) from ({rows}) as other", self.persona.name, place=self.place)
+
     def reached(self, write: str, predicate: str = "") -> Ask:
         """How many rows a write (`update ... set ...` or `delete from ...`) of the persona would reach.
 
@@ -89,7 +100,7 @@ class Probes:
 
     def plan(self, write: str) -> Ask:
         """How PostgreSQL would go about a write of all rows."""
-        return Ask("plan", f"explain (format json, costs off) {write}", self.persona.name, place=self.place)
+        return Ask("json", f"explain (format json, costs off) {write}", self.persona.name, place=self.place)
 
     def inserts(self, predicate: str) -> Ask:
         """Which rows the policies let the persona insert: some that are there already, of both sorts."""
@@ -147,10 +158,15 @@ def seeing(columns: Sequence[Column]) -> str:
     return f"{readable} is null or {readable} is not null" if readable else ""
 
 
-def keys_of(columns: Sequence[Column], keys: Sequence[Key]) -> str:
+def keys(columns: Sequence[Column]) -> list[Column]:
+    """The columns of the primary key, in its order."""
+    return sorted((column for column in columns if column.primary), key=lambda column: column.primary)
+
+
+def keys_of(columns: Sequence[Column], wanted: Sequence[Key]) -> str:
     """The condition for rows with these primary keys; nothing when the key has another number of columns."""
-    names = [column.name for column in sorted(columns, key=lambda column: column.primary) if column.primary]
-    rows = [key if isinstance(key, tuple) else (key,) for key in keys]
+    names = [column.name for column in keys(columns)]
+    rows = [key if isinstance(key, tuple) else (key,) for key in wanted]
     if not names or any(len(row) != len(names) for row in rows):
         return ""
     # a quoted value takes the type of the column that it is compared with

@@ -120,7 +120,7 @@ def test_probes_write_nothing(environment: Environment, superuser: Any) -> None:
         (
             "alter policy own_read on clients using (true)",
             "select",
-            "5 of 5 rows visible: 3 of the 3 with it, 2 others [no]",
+            "5 of 5 rows visible: 3 of the 3 with it, 2 others, with keys such as 4, 5 [no]",
         ),
         ("drop policy own_insert on clients", "insert", "0 of 3 rows with it accepted, 0 of 2 others [no]"),
         (
@@ -138,7 +138,7 @@ def test_probes_write_nothing(environment: Environment, superuser: Any) -> None:
         (
             f"alter policy own_read on clients using (clinician = '{BEN}')",
             "select",
-            "2 of 5 rows visible: 0 of the 3 with it, 2 others [no]",
+            "2 of 5 rows visible: 0 of the 3 with it, 2 others, with keys such as 4, 5 [no]",
         ),
     ],
 )

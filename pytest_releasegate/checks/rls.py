@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rls", "Who"]
 
+_UNCOPIED = "no copy is made of a protected environment's data: try it on another"
 _CLAIMS = "request.jwt.claims"
 _SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+", re.IGNORECASE)
 
@@ -107,7 +108,7 @@ class Rls(Parameters):
     complete: list[StrictStr] = Field(default_factory=list)
     """Schemas of which every table must stand in `expect`, so that a new one cannot slip through."""
     scratch: StrictBool = False
-    """Try the writes that cannot be probed on a scratch copy of the database, with all of its data."""
+    """Try the writes that cannot be probed on a scratch copy with all data; never one of a protected environment."""
     least: int = Field(default=1, ge=1, strict=True)
     """How many cells must be decided at least."""
 
@@ -138,8 +139,9 @@ class Rls(Parameters):
             asker = Asker(context, {READ: reader}, personas)
             cells = self._cells(tables, personas)
             _require_subject(asker, known, cells)
-            matrix = Matrix(asker, known, self._forbidden(reader, context))
-            apart = [bool(self.scratch and matrix.unprobed(asked)) for asked in cells]
+            protected = self.scratch and context.environment.protected
+            matrix = Matrix(asker, known, self._forbidden(reader, context), _UNCOPIED if protected else "")
+            apart = [bool(self.scratch and not protected and matrix.unprobed(asked)) for asked in cells]
             if not matrix.forbidden and self._writes(context):
                 asker.connections[WRITE] = stack.enter_context(_writer(reader, context, name))
             seen = iter(matrix.look([asked for asked, copied in zip(cells, apart, strict=True) if not copied]))

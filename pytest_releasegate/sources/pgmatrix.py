@@ -58,6 +58,8 @@ class Matrix:
     asker: Asker
     catalogue: Catalogue
     forbidden: str
+    uncopied: str = ""
+    """Why no copy is made either, where one was asked for."""
 
     def look(self, cells: Sequence[Asked]) -> list[Seen]:
         """What is seen in each cell; their questions go together, in as many rounds as the longest needs."""
@@ -144,7 +146,7 @@ class Matrix:
 
     def _weak(self, asked: Asked, probes: Probes, predicate: str, why: str) -> Steps:
         """A write that is not tried: what grants, policies and the plan alone decide."""
-        cell = asked.cell
+        cell, why = asked.cell, f"{why}; {self.uncopied}" if self.uncopied else why
         if not self.catalogue.security(asked.table).enabled:
             ok = Ok.YES if cell.word in ("allowed", "all") else Ok.NO
             return Seen("allowed by its grant, and no row security", ok, CATALOGUE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,17 @@ def test_what_no_probe_can_decide_is_decided_on_a_copy(probed: Environment, supe
     )
     assert seen.attached[0][1].endswith(b"\n12 cells: 3 by read, 5 by probe, 4 by scratch copy\n")
     assert superuser(probed, "select * from told") == []
+
+
+def test_a_protected_environment_is_never_copied(told: Environment) -> None:
+    seen = look(matrix({"notes": {"insert": OWN}}, scratch=True), replace(told, protected=True))
+    assert (seen.status, cells(seen)) == (
+        Status.INCONCLUSIVE,
+        [
+            "writes are not probed in environment 'test': add `probes` to its `allow`; no copy is made of a protected "
+            "environment's data: try it on another (catalogue) [cannot tell]"
+        ],
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.sources.pgkeys import foreign_keys
-from pytest_releasegate.sources.pgpolicies import columns
+from pytest_releasegate.sources.pgpolicies import catalogue
 from pytest_releasegate.sources.pgtables import quoted
 from pytest_releasegate.sources.postgres import bound, first_rows
 
@@ -123,7 +123,7 @@ def probed(
     if fired and not triggers:
         text = f"not tried: trigger {fired} would fire; where it calls nothing outside, say `triggers: true`"
         return [Told(text, Ok.CANNOT_TELL)] * len(probes)
-    known = columns(reader, table, persona.role)
+    known = catalogue(reader, [table], [persona.role]).known(table, persona)
     for probe in probes:
         _require_columns(table, probe, known)
     offered = tuple(column.name for column in known if column.insertable and not column.generated)

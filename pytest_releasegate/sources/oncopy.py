@@ -32,7 +32,7 @@ class OnCopy(Parameters):
     """A scratch copy to look at instead."""
 
     content: Literal["schema", "sample", "data"] = "schema"
-    """What of the database is copied."""
+    """What of the database is copied; of a protected environment nothing but the schema."""
     run: Annotated[Names, OneOrMore] = _NONE
     """Files of SQL to run on the copy before, such as the release's migrations, relative to the root."""
     without: Names = ()
@@ -44,6 +44,9 @@ def copied(context: Context, database: str, asked: OnCopy) -> Iterator[psycopg.C
     """A transaction on a scratch copy of a database, after its scripts; rolled back at the end, as the copy goes."""
     if absent := next((name for name in asked.run if not (context.root / name).is_file()), ""):
         raise CannotLook(f"there is no file {absent}", "correct `run`, relative to the root")
+    if asked.content != "schema" and context.environment.protected:
+        what = f"the data of '{context.environment.name}', a protected environment, is not copied"
+        raise CannotLook(what, "copy its `schema` only, or look at another environment")
     with (
         scratch(context, database, asked.content, without=asked.without) as copy,
         copy.connect() as connection,

@@ -497,3 +497,5 @@ def test_a_script_is_tried_on_a_copy(environment: Environment, superuser: Any, t
     assert seen.status is Status.FAILED, seen.message
     assert told(seen)[0].endswith("not_null region: expected no null in each row, got 10 of 10 rows violate it [no]")
     assert look(Quality(tables=tables), environment).status is Status.PASSED
+    refused = look(Quality(tables=tables, on_copy=on_copy), replace(environment, protected=True), root=tmp_path)
+    assert (refused.status, "a protected environment, is not copied" in refused.message) == (Status.ERROR, True)

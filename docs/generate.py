@@ -28,6 +28,42 @@ is looked at, and the others are `attest` gates that name the role, and by `inst
 document that the folder does not have is a person's word until it is there. Tables, pages and flows are those of the
 demo's health record, to be replaced by your own, as are the placeholders that hold the roles in `stakeholders.yaml`."""
 
+LINTS = """\
+```yaml
+phase: predeploy
+items:
+  - item: "5.1"
+    title: The database's schema is sound
+    gates:
+      - id: 5.1.1
+        title: No lint speaks of the schema
+        schema_lint:
+          api_schemas: [public]
+          ignore:
+            security_definer_view:
+              public.opening_hours: shows nothing but opening hours
+```
+
+runs all of them in a few round trips, reading catalogues only; so does, outside of a gate,
+
+```sh
+releasegate schema-lint '${env:STAGING_DSN}' --api-schema public --format sql
+```
+
+What an API (PostgREST, Supabase, GraphQL) reaches depends on the schemas that it serves. Nothing in the database says
+which, so they must be said: without them the gate is an `error`, never all clear. `api_schemas: []` says that there is
+no API, and leaves out the lints marked *API*. If none of the roles in `api_roles` exists, these cannot tell, and the
+gate is inconclusive. A role reaches a table with USAGE on its schema and a privilege on the table or on one of its
+columns, granted to it, to PUBLIC or to a role that it is a member of.
+
+Objects of extensions are left out, and so are schemas with the well-known names of a platform's or an extension's, such
+as `auth` and `storage`; what was left out is shown, and `include` takes in those that are yours.
+
+Lints that Supabase's splinter knows have its names and meanings. They look closer in some places: USAGE on the schema
+is asked for; grants on columns, and privileges to write, count as reaching; a function that only triggers can call is
+not callable; aggregates and functions whose body is bound (BEGIN ATOMIC) need no search_path; and one bare
+`auth.uid()` beside a wrapped one is found."""
+
 EDITORS = """\
 ## In an editor
 
@@ -53,6 +89,7 @@ def main() -> int:
         "commands.md": commands(),
         "gate-files.md": gate_files(),
         "exit-codes.md": exit_codes(),
+        "schema-lints.md": schema_lints(),
     }
     stale = [name for name, text in pages.items() if not _same(FOLDER / name, text)]
     if "--check" in sys.argv:
@@ -157,6 +194,24 @@ def exit_codes() -> str:
     table = "\n".join(f"| {number} | `{name}` | {text} |" for name, number, text in rows)
     head = _head("Exit codes", "What `pytest -m ...` and `releasegate status --exit-code` end with.")
     return f"{head}\n\n| code | name | meaning |\n|--:|---|---|\n{table}\n"
+
+
+def schema_lints() -> str:
+    """Every lint of a schema: what is expected, why, and the SQL that mends it."""
+    from pytest_releasegate.sources import pglints
+
+    text = "What [`schema_lint`](checks.md#schema_lint) holds a PostgreSQL catalogue against."
+    parts = [_head("Lints of a schema", text), LINTS]
+    for level in pglints.Level:
+        parts.append(f"## {level}")
+        for lint in (each for each in pglints.LINTS if each.level is level):
+            marks = ["API"] if lint.api else []
+            marks += [f"PostgreSQL {int(lint.where.split()[-1]) // 10000} and newer"] if lint.where else []
+            marks += [f"also `{name}`" for name in lint.aliases]
+            mark = f" *{', '.join(marks)}*" if marks else ""
+            fix = f"```sql\n{lint.fix}\n```"
+            parts.append(f"### `{lint.id}`\n\n{_sentence(lint.title)}{mark}\n\n{lint.why}\n\n{fix}")
+    return "\n\n".join(parts) + "\n"
 
 
 def _head(title: str, text: str) -> str:

@@ -140,7 +140,7 @@ class SchemaLint(Parameters):
         if missing and report.roles and "api_roles" in self.model_fields_set:
             raise CannotLook(f"api_roles: there is no role '{missing[0]}'", nearest(missing[0], report.roles))
 
-    def _decides(self, lint: Lint) -> bool:
+    def decides(self, lint: Lint) -> bool:
         """Whether it matters that the lint could not be run: not where that is usual, unless it is asked for."""
         return self.fails(lint) and not (lint.rare and lint.id not in self.only)
 
@@ -149,7 +149,7 @@ class SchemaLint(Parameters):
         for why in dict.fromkeys(report.untold.values()):
             lints = [lint for lint, reason in report.untold.items() if reason == why]
             for decisive in (True, False):
-                names = [lint.id for lint in lints if self._decides(lint) is decisive]
+                names = [lint.id for lint in lints if self.decides(lint) is decisive]
                 if names:
                     yield find(
                         f"not told: {_listed(names)}",

@@ -17,6 +17,14 @@ def table(name: str, policy: str = "") -> str:
     return OWNED.format(name=name) + (f"create policy p on {name} {policy};" if policy else "")
 
 
+def alone(name: str) -> str:
+    """A table with row-level security that the API does not reach, and one policy on it."""
+    return (
+        f"create table {name} (id int primary key, user_id uuid); alter table {name} enable row level security;"
+        f"create policy p on {name} using ((select auth.uid()) = user_id);"
+    )
+
+
 def tables(**policies: str) -> str:
     """Such tables by name, each with its policy."""
     return "\n".join(table(name, policy) for name, policy in policies.items())
@@ -102,11 +110,12 @@ CASES: dict[str, str] = {
         create table neither (id int primary key);
     """,
     "rls_not_forced": f"""
-        {table("bad", f"using ({MINE})")} alter table bad owner to outsider;
-        {table("good", f"using ({MINE})")} alter table good owner to outsider;
-        alter table good force row level security;
-        {table("owner_cannot_log_in", f"using ({MINE})")} alter table owner_cannot_log_in owner to stranger;
-        {table("without_policy")} alter table without_policy owner to outsider;
+        {alone("bad")} alter table bad owner to outsider;
+        {table("bad_member", f"using ({MINE})")} alter table bad_member owner to web_login;
+        {alone("good")} alter table good owner to outsider; alter table good force row level security;
+        {table("good_api", f"using ({MINE})")} alter table good_api owner to outsider;
+        {alone("owner_cannot_log_in")} alter table owner_cannot_log_in owner to stranger;
+        {table("without_policy")} alter table without_policy owner to web_login;
     """,
     "auth_rls_initplan": tables(
         bad="using (auth.uid() = user_id)",
@@ -386,7 +395,7 @@ FOUND: dict[str, set[str]] = {
     "api_role_may_truncate": {"bad"},
     "policy_exists_rls_disabled": {"bad"},
     "rls_enabled_no_policy": {"bad"},
-    "rls_not_forced": {"bad"},
+    "rls_not_forced": {"bad", "bad_member"},
     "multiple_permissive_policies": {"bad (select)", "bad_public (select)"},
     "function_search_path_mutable": {
         "bad()",

@@ -30,6 +30,7 @@ grant usage on schema auth to anon, authenticated;
 create schema extensions;
 create schema "open to all"; grant create on schema "open to all" to public;
 create role clerks nologin; grant clerks to anon;
+create role web_login login noinherit; grant anon to web_login;
 """
 BY_HAND = {
     "no_primary_key": "somebody must choose the columns",

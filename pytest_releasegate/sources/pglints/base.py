@@ -66,11 +66,10 @@ with recursive api_role as materialized (
     from pg_catalog.pg_class c join space s on s.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'v', 'm', 'f')
       and not exists (select from extended e where e.classid = 'pg_catalog.pg_class'::regclass and e.objid = c.oid)
-), attribute as materialized (
-    select r.oid as relid, a.attnum as number, a.attname::text as name, quote_ident(a.attname) as sql,
-           a.atttypid as type, a.attnotnull as not_null
-    from pg_catalog.pg_attribute a join relation r on r.oid = a.attrelid
-    where a.attnum > 0 and not a.attisdropped
+), attribute as not materialized (
+    select attrelid as relid, attnum as number, attname::text as name, quote_ident(attname) as sql,
+           atttypid as type, attnotnull as not_null
+    from pg_catalog.pg_attribute where attnum > 0 and not attisdropped
 ), function as materialized (
     select p.oid, p.proname::text as name, p.prokind as kind, p.prosecdef as definer, p.proconfig as config,
            p.prorettype as returns, p.prolang as language, p.prosqlbody is not null as bound, p.proowner as owner,
@@ -87,8 +86,9 @@ with recursive api_role as materialized (
 ), foreign_key as materialized (
     select c.oid, c.conname::text as name, quote_ident(c.conname) as sql, c.conrelid as child, c.confrelid as parent,
            c.conkey as columns, c.confkey as keys, c.conindid as target, r.label as child_label, r.sql as child_sql,
-           array(select a.sql from unnest(c.conkey) with ordinality k (number, place)
-                 join attribute a on a.relid = c.conrelid and a.number = k.number order by k.place) as column_names
+           array(select quote_ident(a.attname) from unnest(c.conkey) with ordinality k (number, place)
+                 join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.number
+                 order by k.place) as column_names
     from pg_catalog.pg_constraint c join relation r on r.oid = c.conrelid
     where c.contype = 'f' and c.conparentid = 0
 ), index as materialized (

@@ -102,16 +102,16 @@ LINTS = (
         fix="alter table SCHEMA.TABLE alter column NAME type TYPE; -- rewrites the table",
         sql="""
             select k.child_label || ': ' || k.name,
-                   string_agg(format('%s is %s, %s of %s is %s', a.name, format_type(a.type, null), b.attname,
+                   string_agg(format('%s is %s, %s of %s is %s', a.attname, format_type(a.atttypid, null), b.attname,
                                      k.parent::regclass, format_type(b.atttypid, null)), ', '),
                    string_agg(format('alter table %s alter column %s type %s; /* rewrites the table */', k.child_sql,
-                                     a.sql,
+                                     quote_ident(a.attname),
                                      format_type(b.atttypid, b.atttypmod)), ' '), true
             from foreign_key k
             cross join lateral unnest(k.columns, k.keys) u (own, other)
-            join attribute a on a.relid = k.child and a.number = u.own
+            join pg_catalog.pg_attribute a on a.attrelid = k.child and a.attnum = u.own
             join pg_catalog.pg_attribute b on b.attrelid = k.parent and b.attnum = u.other
-            join pg_catalog.pg_type ta on ta.oid = a.type
+            join pg_catalog.pg_type ta on ta.oid = a.atttypid
             join pg_catalog.pg_type tb on tb.oid = b.atttypid
             cross join lateral (select case ta.typtype when 'd' then ta.typbasetype else ta.oid end,
                                        case tb.typtype when 'd' then tb.typbasetype else tb.oid end) t (own, other)
@@ -163,10 +163,10 @@ LINTS = (
                            case when has_sequence_privilege(c.oid, 'SELECT, USAGE')
                            then pg_sequence_last_value(c.oid) end as last) v
                 left join lateral (
-                    select r.label || '.' || a.name || ' is ' || format_type(a.type, null) as holder, a.type,
-                           case when a.type <> 'bigint'::regtype then
-                               format('alter table %s alter column %s type bigint; /* rewrites the table */', r.sql,
-                                      a.sql)
+                    select r.relname || '.' || a.attname || ' is ' || format_type(a.atttypid, null) as holder,
+                           a.atttypid as type, case when a.atttypid <> 'bigint'::regtype then
+                               format('alter table %s alter column %s type bigint; /* rewrites the table */',
+                                      r.oid::regclass, quote_ident(a.attname))
                            end || format(' alter sequence %s as bigint %s;', q.seqrelid::regclass, e.unbound) as fix
                     from (
                         select d.refobjid as relid, d.refobjsubid as number from pg_catalog.pg_depend d
@@ -177,13 +177,14 @@ LINTS = (
                         join pg_catalog.pg_attrdef e on e.oid = d.objid
                         where d.classid = 'pg_catalog.pg_attrdef'::regclass
                           and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = c.oid
-                    ) o join attribute a on a.relid = o.relid and a.number = o.number
-                    join relation r on r.oid = o.relid
-                    order by case a.type when 'int2'::regtype then 1 when 'int4'::regtype then 2 else 3 end limit 1
+                    ) o join pg_catalog.pg_attribute a on a.attrelid = o.relid and a.attnum = o.number
+                    join pg_catalog.pg_class r on r.oid = o.relid
+                    order by case a.atttypid when 'int2'::regtype then 1 when 'int4'::regtype then 2 else 3 end limit 1
                 ) h on true
                 cross join lateral (select least(q.seqmax::numeric, case h.type when 'int2'::regtype then 32767
                                                      when 'int4'::regtype then 2147483647 end)) l (most)
-                where not q.seqcycle
+                where not q.seqcycle and not exists (
+                    select from extended x where x.classid = 'pg_catalog.pg_class'::regclass and x.objid = c.oid)
             ) u
             where u.share > {_MOST} or not u.readable""",
     ),

@@ -143,6 +143,8 @@ CASES: dict[str, str] = {
         bad_strings="for delete to anon using ('a' = 'a')",
         bad_or=f"for delete to anon using ({MINE} or true)",
         bad_not_null="for delete to anon using (id is not null)",
+        bad_itself="for update to anon using (id = id)",
+        bad_select="for update to anon using ((select true))",
         bad_member="for delete to clerks using (true)",
         good_reads="for select to anon using (true)",
         good="for update to authenticated using (auth.uid() = user_id)",
@@ -152,6 +154,7 @@ CASES: dict[str, str] = {
         good_and=f"for delete to anon using ({MINE} and true)",
         good_nullable="for delete to anon using (other is not null)",
         good_differs="for delete to anon using (1 = 2)",
+        good_null_itself="for delete to anon using (other = other)",
     )
     + "create table off (id int primary key); create policy p on off for update to anon using (true);",
     "rls_policy_any_user": tables(
@@ -217,6 +220,24 @@ CASES: dict[str, str] = {
         create policy q on good_restrictive as restrictive for select to authenticated using (note = 'x');
         {table("good_service", "for select to service_role using (true)")}
         create policy q on good_service for all to service_role using (true);
+    """,
+    "rls_policy_recursive": f"""
+        {table("bad", "to authenticated using (exists (select from bad b where b.user_id = auth.uid()))")}
+        {table("bad_first")} {table("bad_second")} {table("good_third", "using (note = 'x')")}
+        create policy p on bad_first for delete using (id in (select id from bad_second));
+        create policy q on bad_first for select using (id in (select s.id from bad_second s, good_third));
+        create policy p on bad_second for select to authenticated using (exists (select from bad_first));
+        {table("bad_insert", "for select using ((select auth.uid()) = user_id)")}
+        create policy q on bad_insert for insert with check (not exists (select from bad_insert b));
+        {table("good_insert", "for select using (note = 'x')")}
+        create policy q on good_insert for insert with check (not exists (select from good_insert b));
+        create function mine() returns setof int language sql security definer set search_path = '' as 'select 1';
+        {table("good", "using (id in (select mine()))")}
+        {table("good_text", "using (note = 'FROM good_text' and (select true))")}
+        {table("bad_checked", "using (note = 'x') with check (exists (select from bad_checked))")}
+        {table("good_roles")} {table("good_other")}
+        create policy p on good_roles for select to anon using (exists (select from good_other));
+        create policy p on good_other for select to stranger using (exists (select from good_roles));
     """,
     "function_search_path_mutable": """
         create function bad() returns int language sql as 'select 1';
@@ -397,6 +418,7 @@ FOUND: dict[str, set[str]] = {
     "rls_enabled_no_policy": {"bad"},
     "rls_not_forced": {"bad", "bad_member"},
     "multiple_permissive_policies": {"bad (select)", "bad_public (select)"},
+    "rls_policy_recursive": {"bad", "bad_first", "bad_second", "bad_insert", "bad_checked"},
     "function_search_path_mutable": {
         "bad()",
         "bad_definer(a integer, b text)",

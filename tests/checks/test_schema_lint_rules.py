@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from pytest_releasegate.check import Context, Secrets, SystemClock
@@ -32,7 +33,9 @@ create schema "open to all"; grant create on schema "open to all" to public;
 create role clerks nologin; grant clerks to anon;
 create role web_login login noinherit; grant anon to web_login;
 """
+UUID = "00000000-0000-0000-0000-000000000000"
 BY_HAND = {
+    "rls_policy_recursive": "somebody must write the function",
     "no_primary_key": "somebody must choose the columns",
     "rls_enabled_no_policy": "somebody must write the policy",
     "multiple_permissive_policies": "the fix takes policies away; that of one command stays with the other",
@@ -111,3 +114,17 @@ def test_finds_what_is_wrong_and_nothing_else(report: Report, lint: str) -> None
 def test_its_sql_mends_it(report: Report, mended: Report, lint: str) -> None:
     assert found(report, lint)
     assert {name: issue.what for name, issue in found(mended, lint).items()} == {}
+
+
+def test_postgresql_refuses_what_is_called_recursive(report: Report, environment: Environment, superuser: Any) -> None:
+    name = quoted(schema("rls_policy_recursive"))
+    refused = set()
+    for table in (*FOUND["rls_policy_recursive"], "good", "good_insert", "good_other", "good_roles"):
+        for command in (f"select * from {name}.{table}", f"insert into {name}.{table} select 1, '{UUID}'"):
+            for role in ("anon", "authenticated", "stranger"):
+                script = f"grant all on all tables in schema {name} to {role}; set role {role}; explain {command}"
+                try:
+                    superuser(environment, script)
+                except psycopg.errors.InvalidObjectDefinition:
+                    refused.add(table)
+    assert refused == set(found(report, "rls_policy_recursive"))

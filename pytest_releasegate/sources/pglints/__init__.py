@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_releasegate.sources.pglints import columns, exposure, functions, indexes, keys, policies, server
+from pytest_releasegate.sources.pglints import columns, exposure, functions, indexes, keys, policies, recursion, server
 from pytest_releasegate.sources.pglints.inspect import inspect
 from pytest_releasegate.sources.pglints.lint import API_ROLES, Issue, Level, Lint, Report, Scope
 
@@ -15,6 +15,7 @@ LINTS: tuple[Lint, ...] = tuple(
             *policies.LINTS,
             policies.MULTIPLE,
             policies.ANONYMOUS,
+            recursion.RECURSIVE,
             *functions.LINTS,
             *keys.LINTS,
             *indexes.LINTS,

@@ -16,6 +16,7 @@ __all__ = [
     "plain",
     "strings",
     "unwrapped",
+    "without_strings",
     "wrapped",
 ]
 
@@ -26,6 +27,7 @@ _CALL = re.compile(r"(?<![\w.$\"])(?:auth\.\w+\((?=\))|current_setting\()")
 _CAST = re.compile(r"::(?:\w+\.)?(?:\"[^\"]+\"|[a-z_]\w*(?: (?:varying|with(?:out)? time zone|precision))?)(?:\[\])?")
 _NULLABLE = r"(?:auth\.(?:uid|jwt|role|email)\(\)|current_setting\('(?:[^']|'')*'(?:::text)?, true\))"
 _NULL = re.compile(rf"{_NULLABLE} IS NULL|NOT \(*{_NULLABLE} IS NOT NULL\)*")
+_SELECT = re.compile(r"\(\s*SELECT\b")
 _ALIAS = re.compile(r"^SELECT (.*?)(?: AS \w+)?$", re.DOTALL)
 
 
@@ -35,9 +37,9 @@ def strings(text: str) -> Iterator[str]:
 
 
 def unwrapped(text: str) -> str:
-    """The condition without brackets around all of it."""
+    """The condition without brackets around all of it, except those of a subquery."""
     text = text.strip()
-    while text.startswith("(") and _closing(text, 0) == len(text) - 1:
+    while text.startswith("(") and not _SELECT.match(text) and _closing(text, 0) == len(text) - 1:
         text = text[1:-1].strip()
     return text
 
@@ -62,12 +64,12 @@ def always_true(text: str, never_null: Collection[str] = ()) -> bool:
     if len(parts) > 1:
         return all(always_true(part, never_null) for part in parts)
     part = unwrapped(text)
-    if part in ("true", "NOT false") or part.startswith("COALESCE(true,"):
+    if plain(part) in ("true", "NOT false") or part.startswith("COALESCE(true,"):
         return True
     left, equals, right = part.partition(" = ")
     if equals and _constant(left) and _constant(left) == _constant(right):
         return True
-    column = part.removesuffix(" IS NOT NULL")
+    column = left if equals and left == right else part.removesuffix(" IS NOT NULL")
     return column != part and column.strip('"') in never_null
 
 
@@ -76,7 +78,7 @@ def bare_calls(text: str, table: str) -> list[tuple[int, int]]:
 
     A select of its own helps only if it has no FROM and names no column of the table.
     """
-    blank = _without_strings(text)
+    blank = without_strings(text)
     found = []
     for call in _CALL.finditer(blank):
         inner = _innermost_select(blank, call.start())
@@ -104,7 +106,7 @@ def is_null_for_nobody(text: str) -> str:
 def plain(text: str) -> str:
     """The condition without brackets around it, and with `( SELECT x AS y)` written as x."""
     text = unwrapped(text)
-    while (start := re.search(r"\( ?SELECT ", text)) and not _has_from(_inside(text, start.start())):
+    while (start := _SELECT.search(text)) and not _has_from(_inside(text, start.start())):
         end = _closing(text, start.start())
         match = _ALIAS.match(text[start.start() + 1 : end].strip())
         inner = unwrapped(match[1]) if match else ""
@@ -143,7 +145,7 @@ def _closing(text: str, start: int) -> int:
     return -1
 
 
-def _without_strings(text: str) -> str:
+def without_strings(text: str) -> str:
     """The text with every string blanked, so that places stay."""
     return _TOKEN.sub(lambda m: " " * len(m[0]) if m[0].lstrip("E").startswith("'") else m[0], text)
 
@@ -151,7 +153,7 @@ def _without_strings(text: str) -> str:
 def _innermost_select(text: str, place: int) -> tuple[int, int] | None:
     """The start and end of the smallest `( SELECT ...)` around a place."""
     found = None
-    for match in re.finditer(r"\(\s*SELECT ", text[:place]):
+    for match in _SELECT.finditer(text[:place]):
         end = _closing(text, match.start())
         if end > place:
             found = (match.start() + 1, end)

@@ -12,6 +12,7 @@ from pytest_releasegate.sources.pglints.buckets import listable
 from pytest_releasegate.sources.pglints.lint import Issue, Report
 from pytest_releasegate.sources.pglints.policies import ANONYMOUS, MULTIPLE, admits_anonymous, multiple
 from pytest_releasegate.sources.pglints.policy import POLICIES, Policy
+from pytest_releasegate.sources.pglints.recursion import RECURSIVE, recursive
 from pytest_releasegate.sources.pglints.server import BUCKETS, HBA
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ select has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT')
 Null where there is no such thing.
 """
 _PARAMETER = re.compile(r"%%(\(\w+\)s)")
+
+_OF_ALL = ((MULTIPLE, multiple), (RECURSIVE, recursive))
+"""Lints that look at all policies together."""
 
 
 class _Look:
@@ -104,8 +108,8 @@ class _Look:
 
     def _of_policies(self, asked: Sequence[Lint], policies: Sequence[Policy]) -> Iterator[Issue]:
         for lint in asked:
-            if lint is MULTIPLE:
-                yield from (Issue(lint, *found) for found in multiple(policies))
+            for find in (each for whole, each in _OF_ALL if whole is lint):
+                yield from (Issue(lint, *found) for found in find(policies))
             for policy in policies if lint.policies else ():
                 if policy.own and lint.policies:
                     yield from (Issue(lint, policy.object, what, fix) for what, fix in lint.policies(policy))

@@ -11,7 +11,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.pglints import API_ROLES, LINTS, Level, Scope, by_name, inspect
+from pytest_releasegate.sources.pglints import API_ROLES, LINTS, OTHERS, Level, Scope, by_name, inspect
 from pytest_releasegate.sources.postgres import connect
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["SchemaLint"]
 
 Reasons = dict[str, StrictStr]
+_SERVED_BY_PLATFORM = {"graphql_public", "pgmq_public", "storage"}
+"""Schemas of Supabase that its API serves, and whose objects are its own."""
 _SHOWN = 12
 
 
@@ -109,6 +111,7 @@ class SchemaLint(Parameters):
                 f"api_schemas is not set, and {len(needing)} lints need it, such as {needing[0]}",
                 "say `api_schemas: [public]`, the schemas that the API serves, or `api_schemas: []` if there is none",
             )
+        self._require_looked_at()
         scope = Scope(
             api_schemas=tuple(self.api_schemas or ()), api_roles=tuple(self.api_roles), include=tuple(self.include)
         )
@@ -134,6 +137,15 @@ class SchemaLint(Parameters):
                 if pattern == issue.object or fnmatchcase(issue.object, pattern):
                     return why
         return None
+
+    def _require_looked_at(self) -> None:
+        """A schema of the API that is left out as a platform's would be all clear by its name alone."""
+        left_out = set(OTHERS) - set(self.include) - _SERVED_BY_PLATFORM
+        if hidden := sorted(left_out & set(self.api_schemas or ())):
+            raise CannotLook(
+                f"api_schemas: '{hidden[0]}' is left out, as a schema that a platform or an extension fills",
+                f"say `include: [{hidden[0]}]` where it is yours, or take it out of `api_schemas`",
+            )
 
     def _require_roles(self, report: Report) -> None:
         missing = [role for role in self.api_roles if role not in report.roles]
@@ -191,6 +203,13 @@ class SchemaLint(Parameters):
                     )
 
     def _numbers(self, report: Report) -> Iterator[Finding]:
+        if report.unsaid and self.api_schemas is not None:
+            yield find(
+                "schemas of the API",
+                expected="`api_schemas` names all that PostgREST serves by pgrst.db_schemas",
+                actual=f"not {', '.join(report.unsaid)}",
+                ok=Ok.CANNOT_TELL,
+            )
         for what in ("views", "functions", "policies"):
             yield find(f"{what} looked at", expected="any number", actual=report.numbers[what], ok=True, observe=True)
         if report.left_out:

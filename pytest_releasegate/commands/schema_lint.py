@@ -50,7 +50,11 @@ def run(asked: argparse.Namespace) -> ExitCode:
     say(*_WRITERS[asked.format](check, report))
     if any(issue.seen and check.fails(issue.lint) for issue in report.issues):
         return ExitCode.NO_GO
-    unseen = any(check.decides(lint) for lint in report.untold) or any(not issue.seen for issue in report.issues)
+    unseen = (
+        bool(report.unsaid)
+        or any(check.decides(lint) for lint in report.untold)
+        or any(not issue.seen for issue in report.issues)
+    )
     return ExitCode.HOLD if unseen or not report.numbers["tables"] else ExitCode.GO
 
 
@@ -99,6 +103,8 @@ def _text(check: SchemaLint, report: Report) -> Iterator[str]:
         )
     for lint, why in report.untold.items():
         yield f"not told {lint.id}: {why}"
+    if report.unsaid:
+        yield f"not told: PostgREST also serves {', '.join(report.unsaid)} by pgrst.db_schemas; name them too"
     left = f"; not looked at: {', '.join(report.left_out)}" if report.left_out else ""
     numbers = ", ".join(f"{number} {what}" for what, number in report.numbers.items())
     failing = sum(issue.seen and check.fails(issue.lint) for issue in report.issues)
@@ -125,6 +131,7 @@ def _json(check: SchemaLint, report: Report) -> Iterator[str]:
         "untold": {lint.id: why for lint, why in report.untold.items()},
         "lints": [lint.id for lint in report.lints],
         "looked_at": dict(report.numbers),
+        "unsaid_schemas": list(report.unsaid),
         "left_out": list(report.left_out),
         "api_roles": list(report.roles),
     }

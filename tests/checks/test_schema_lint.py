@@ -123,6 +123,10 @@ def test_no_api_at_all_is_said_so(dirty: Environment) -> None:
         ({"api_schemas": ["pubic"]}, "api_schemas: the database has no schema 'pubic'\n    did you mean 'public'?"),
         ({"api_roles": ["anon", "autenticated"]}, "api_roles: there is no role 'autenticated'"),
         ({"database": "other"}, "has no database 'other'"),
+        (
+            {"api_schemas": ["auth"]},
+            "api_schemas: 'auth' is left out, as a schema that a platform or an extension fills",
+        ),
     ],
 )
 def test_wrong_names_are_errors(clean: Environment, parameters: dict[str, Any], said: str) -> None:
@@ -137,6 +141,27 @@ def test_without_the_apis_roles_exposure_cannot_be_told(clean: Environment) -> N
     assert told(seen)[0].startswith("not told: api_role_bypasses_rls, auth_users_exposed, ")
     assert "got none of the API's roles exists (web_anon, web_user) [cannot tell]" in told(seen)[0]
     assert look(gate(api_roles=["web_anon"], only=["no_primary_key"]), clean).status is Status.PASSED
+
+
+def test_a_schema_that_only_the_database_calls_an_apis_is_told(fresh_database: Any, superuser: Any) -> None:
+    environment = fresh_database(CLEAN + "create schema api")
+    superuser(environment, "alter role authenticated set pgrst.db_schemas = 'public, api, storage'")
+    try:
+        seen, both = look(gate(), environment), look(gate(api_schemas=["public", "api"]), environment)
+    finally:
+        superuser(environment, "alter role authenticated reset pgrst.db_schemas")
+    assert (seen.status, both.status) == (Status.INCONCLUSIVE, Status.PASSED)
+    assert told(seen)[0] == (
+        "schemas of the API: expected `api_schemas` names all that PostgREST serves by pgrst.db_schemas, "
+        "got not api [cannot tell]"
+    )
+
+
+def test_own_schemas_of_a_well_known_name_can_be_taken_in(clean: Environment) -> None:
+    seen = look(gate(include=["auth"], at_least="error"), clean)
+    assert seen.status is Status.PASSED, told(seen)
+    assert not any("schemas left out" in line for line in observed(seen))
+    assert "functions looked at: expected any number, got 1" in observed(seen)
 
 
 @pytest.mark.parametrize(("script", "least"), [("select 1", 1), (CLEAN, 2)])

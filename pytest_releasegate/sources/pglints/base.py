@@ -113,5 +113,12 @@ select
     (select count(*) from pg_catalog.pg_policy p join relation r on r.oid = p.polrelid),
     array(select name from api_role order by name),
     array(select nspname::text from pg_catalog.pg_namespace where nspname = any(%(left_out)s) order by nspname),
+    array(select distinct btrim(w, ' "') from pg_catalog.pg_db_role_setting d
+          join pg_catalog.pg_database b on b.datname = current_database() and d.setdatabase in (0, b.oid)
+          cross join unnest(d.setconfig) c
+          cross join unnest(string_to_array(split_part(c, '=', 2), ',')) w
+          where c ^@ 'pgrst.db_schemas='
+            and btrim(w, ' "') <> all(%(api_schemas)s) and btrim(w, ' "') <> all(%(left_out)s)
+          order by 1),
     array(select s from unnest(%(api_schemas)s) s where s not in (select nspname from pg_catalog.pg_namespace))
 """

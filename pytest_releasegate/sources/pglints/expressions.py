@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -161,4 +162,5 @@ def _innermost_select(text: str, place: int) -> tuple[int, int] | None:
 
 
 def _has_from(text: str) -> bool:
-    return any(match[0] == "FROM" for match in _tops(text))
+    words = [match[0] for match in _tops(text)]
+    return any(word == "FROM" and before != "DISTINCT" for before, word in pairwise(words))

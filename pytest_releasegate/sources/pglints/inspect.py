@@ -69,7 +69,7 @@ class _Look:
     def report(self) -> Report:
         """All that can be said."""
         counts, rows, policies, may = self._ask()
-        *numbers, roles, left_out, missing = counts
+        *numbers, roles, left_out, unsaid, missing = counts
         _require_schemas(self.connection, missing)
         asked = [lint for lint in self.lints if not (lint.api and not roles)]
         issues = [*_issues(asked, rows), *self._of_policies(asked, policies), *self._beside(asked, may, policies)]
@@ -84,6 +84,7 @@ class _Look:
             numbers=dict(zip(("tables", "views", "functions", "policies"), numbers, strict=True)),
             left_out=tuple(left_out),
             roles=tuple(roles),
+            unsaid=tuple(unsaid),
         )
 
     def _ask(self) -> tuple[tuple[Any, ...], list[tuple[Any, ...]], list[Policy], tuple[Any, ...]]:

@@ -92,6 +92,8 @@ class Report:
     """Schemas of the database that were not looked at, since a platform or an extension owns them."""
     roles: tuple[str, ...]
     """The API's roles that exist."""
+    unsaid: tuple[str, ...] = ()
+    """Schemas that PostgREST serves by a setting in the database, and that the scope does not name."""
 
     def of(self, level: Level) -> Iterator[Issue]:
         """The issues of one level."""

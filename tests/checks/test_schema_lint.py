@@ -58,7 +58,7 @@ def test_a_clean_schema_passes_with_its_numbers(clean: Environment) -> None:
     assert told(seen)[0].startswith("lints looked at: expected >= 1, got 5")
     assert "policies looked at: expected any number, got 1" in observed(seen)
     assert any(line.startswith("schemas left out: expected none of your own, got auth (") for line in observed(seen))
-    assert not seen.attached
+    assert [line.split(" ")[0] for line in observed(seen) if " (info)" in line] == ["tls_off"]
 
 
 def test_an_open_table_fails_and_says_what_why_and_how(dirty: Environment) -> None:
@@ -155,6 +155,17 @@ def test_a_schema_that_only_the_database_calls_an_apis_is_told(fresh_database: A
         "schemas of the API: expected `api_schemas` names all that PostgREST serves by pgrst.db_schemas, "
         "got not api [cannot tell]"
     )
+
+
+def test_what_the_server_refuses_is_an_error(clean: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_releasegate.sources.pglints.look.POLICIES", "select 1 from gone")
+    seen = look(gate(), clean)
+    assert seen.status is Status.ERROR
+    assert 'relation "gone" does not exist (SQLSTATE 42P01)' in seen.message
+
+
+def test_a_platforms_schema_of_the_api_need_not_be_there(clean: Environment) -> None:
+    assert look(gate(api_schemas=["public", "graphql_public"]), clean).status is Status.PASSED
 
 
 def test_own_schemas_of_a_well_known_name_can_be_taken_in(clean: Environment) -> None:

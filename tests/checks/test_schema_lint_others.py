@@ -155,6 +155,7 @@ def test_what_belongs_to_the_server(careless: Environment, superuser: Any) -> No
     assert objects(careless, "unused_replication_slot") == {}
     (md5,) = objects(careless, "password_encryption_md5").values()
     assert md5.what == "md5"
+    assert set(objects(careless, "tls_off")) == {"ssl"}
 
 
 def test_logins_without_a_password_where_they_can_be_read(new_database: Any, superuser: Any) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pytest_releasegate.sources.pglints import columns, exposure, functions, indexes, keys, policies, recursion, server
 from pytest_releasegate.sources.pglints.base import OTHERS
-from pytest_releasegate.sources.pglints.inspect import inspect
 from pytest_releasegate.sources.pglints.lint import API_ROLES, Issue, Level, Lint, Report, Scope
+from pytest_releasegate.sources.pglints.look import inspect
 
 __all__ = ["API_ROLES", "LINTS", "OTHERS", "Issue", "Level", "Lint", "Report", "Scope", "by_name", "inspect"]
 

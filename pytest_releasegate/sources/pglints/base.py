@@ -120,5 +120,6 @@ select
           where c ^@ 'pgrst.db_schemas='
             and btrim(w, ' "') <> all(%(api_schemas)s) and btrim(w, ' "') <> all(%(left_out)s)
           order by 1),
-    array(select s from unnest(%(api_schemas)s) s where s not in (select nspname from pg_catalog.pg_namespace))
+    array(select s from unnest(%(api_schemas)s) s
+          where s not in (select nspname from pg_catalog.pg_namespace) and s <> all(%(left_out)s))
 """

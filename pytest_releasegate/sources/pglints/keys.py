@@ -159,9 +159,11 @@ LINTS = (
                 cross join lateral (
                     select case when q.seqincrement > 0 then 'no maxvalue' else 'no minvalue' end) e (unbound)
                 cross join lateral (
-                    select has_sequence_privilege(c.oid, 'SELECT, USAGE') as readable,
-                           case when has_sequence_privilege(c.oid, 'SELECT, USAGE')
-                           then pg_sequence_last_value(c.oid) end as last) v
+                    -- a standby has no unlogged ones
+                    select has_sequence_privilege(c.oid, 'SELECT, USAGE')
+                           and (c.relpersistence = 'p' or not pg_is_in_recovery())) p (readable)
+                cross join lateral (
+                    select p.readable, case when p.readable then pg_sequence_last_value(c.oid) end as last) v
                 left join lateral (
                     select r.relname || '.' || a.attname || ' is ' || format_type(a.atttypid, null) as holder,
                            a.atttypid as type, case when a.atttypid <> 'bigint'::regtype then

@@ -65,6 +65,16 @@ LINTS = (
             where current_setting('password_encryption') <> 'scram-sha-256'""",
     ),
     Lint(
+        id="tls_off",
+        level=Level.INFO,
+        title="the server speaks TLS",
+        why="Passwords and rows travel in the clear, unless only local sockets or a tunnel lead to the server.",
+        fix="alter system set ssl = on; -- once ssl_cert_file and ssl_key_file are there",
+        sql="""
+            select 'ssl', 'off', 'alter system set ssl = on; -- once ssl_cert_file and ssl_key_file are there', true
+            where current_setting('ssl') = 'off'""",
+    ),
+    Lint(
         id="unused_replication_slot",
         level=Level.WARN,
         title="every replication slot is in use",

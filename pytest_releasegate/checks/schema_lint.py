@@ -113,7 +113,9 @@ class SchemaLint(Parameters):
             )
         self._require_looked_at()
         scope = Scope(
-            api_schemas=tuple(self.api_schemas or ()), api_roles=tuple(self.api_roles), include=tuple(self.include)
+            api_schemas=tuple(self.api_schemas or ()),
+            api_roles=() if self.api_schemas == [] else tuple(self.api_roles),
+            include=tuple(self.include),
         )
         with connect(context, self.database) as connection:
             report = inspect(connection, lints, scope)

@@ -117,6 +117,15 @@ def test_no_api_at_all_is_said_so(dirty: Environment) -> None:
     assert not any(lint.api for lint in gate(api_schemas=[]).lints())
 
 
+def test_a_view_past_the_policies_is_found_with_and_without_an_api(fresh_database: Any) -> None:
+    view = "create view all_notes as select * from notes; grant select on all_notes to anon;"
+    environment = fresh_database(CLEAN + view)
+    for schemas, lint in ((["public"], "security_definer_view"), ([], "view_bypasses_rls")):
+        seen = look(gate(api_schemas=schemas), environment)
+        assert seen.status is Status.FAILED
+        assert [line.split(": ")[0] for line in told(seen) if "all_notes" in line] == [lint]
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [

@@ -126,6 +126,7 @@ LINTS = (
     ),
     Lint(
         id="view_bypasses_rls",
+        unless="security_definer_view",
         level=Level.WARN,
         title="no view that others read past the row-level security of its tables",
         why="The view reads as its owner, whom the policies do not bind, so its readers see every row.",
@@ -140,7 +141,7 @@ LINTS = (
              and d.refclassid = 'pg_catalog.pg_class'::regclass
             join relation t on t.oid = d.refobjid and t.kind in ('r', 'p') and t.rls
             join pg_catalog.pg_roles o on o.oid = r.owner
-            where r.kind = 'v' and not {INVOKER} and not {_REACHED}
+            where r.kind = 'v' and not {INVOKER}
               and (o.rolsuper or o.rolbypassrls
                    or (not t.forced and pg_has_role(o.oid, t.owner, 'USAGE')))
               and exists (select from aclexplode(r.acl) a

@@ -65,6 +65,8 @@ class Lint:
     """A condition on the server's version, such as `>= 180000`; everywhere without it."""
     rare: bool = False
     """It needs rights that a role that looks seldom has, and is run where they are there."""
+    unless: str = ""
+    """Silent on what this other lint speaks of."""
     aliases: tuple[str, ...] = ()
 
 

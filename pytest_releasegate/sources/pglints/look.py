@@ -78,9 +78,7 @@ class _Look:
         return Report(
             lints=tuple(lint for lint in self.lints if lint not in untold),
             untold=untold,
-            issues=tuple(
-                sorted((i for i in issues if i.object), key=lambda i: (i.lint.level.rank, i.lint.id, i.object))
-            ),
+            issues=tuple(sorted(_said_once(issues), key=_order)),
             numbers=dict(zip(("tables", "views", "functions", "policies"), numbers, strict=True)),
             left_out=tuple(left_out),
             roles=tuple(roles),
@@ -138,6 +136,17 @@ class _Look:
 def inspect(connection: psycopg.Connection[Any], lints: Sequence[Lint], scope: Scope) -> Report:
     """Hold the database's catalogue against the lints; `CannotLook` where a schema of the API does not exist."""
     return _Look(connection, lints, scope).report()
+
+
+def _said_once(issues: Iterable[Issue]) -> Iterator[Issue]:
+    """The issues that speak of an object, but not what a graver lint says of it already."""
+    told = [issue for issue in issues if issue.object]
+    known = {(issue.lint.id, issue.object) for issue in told}
+    return (issue for issue in told if (issue.lint.unless, issue.object) not in known)
+
+
+def _order(issue: Issue) -> tuple[int, str, str]:
+    return issue.lint.level.rank, issue.lint.id, issue.object
 
 
 def _issues(lints: Sequence[Lint], rows: Iterable[Sequence[Any]]) -> Iterator[Issue]:

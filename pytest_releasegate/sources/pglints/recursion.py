@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.sources.pglints.expressions import without_strings
 from pytest_releasegate.sources.pglints.lint import Level, Lint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_releasegate.sources.pglints.policy import Policy
 
 __all__ = ["RECURSIVE", "recursive"]
 
 _SUBQUERY = re.compile(r"\(\s*SELECT\b")
+_NAMED = re.compile(r"""(?<![\w.":])((?:\w+|"(?:[^"]|"")*")\.(?:\w+|"(?:[^"]|"")*"))(?![\w.(])""")
 Policies = dict[str, list["Policy"]]
 """The policies in force by the quoted name of their table."""
 
@@ -34,12 +36,11 @@ def recursive(policies: Sequence[Policy]) -> Iterator[tuple[str, str, str]]:
     for policy in policies:
         if policy.enabled:
             tables.setdefault(policy.sql, []).append(policy)
-    names = {table: re.compile(rf"(?<![\w.\":]){re.escape(table)}(?![\w.(])") for table in tables}
     for table, own in tables.items():
         found: dict[tuple[str, ...], list[str]] = {}
         for command in ("select", "insert", "update", "delete"):
             for role in _roles(own):
-                if way := _way(tables, names, (table,), command, role):
+                if way := _way(tables, (table,), command, role):
                     found.setdefault(way, []).append(command)
         for way, commands in found.items():
             if own[0].own:
@@ -48,36 +49,42 @@ def recursive(policies: Sequence[Policy]) -> Iterator[tuple[str, str, str]]:
                 yield own[0].label, what, fix
 
 
-def _roles(policies: Sequence[Policy]) -> set[str]:
+def _roles(policies: Sequence[Policy]) -> list[str]:
     """Those that the policies apply to; PUBLIC stands for whoever is named nowhere."""
     bypassing = {role for policy in policies for role in policy.bypassing}
     named = {role for policy in policies for role in (*policy.named, *policy.api_roles)}
-    return (named | {"PUBLIC"}) - bypassing
+    return sorted((named | {"PUBLIC"}) - bypassing)
 
 
-def _way(
-    tables: Policies, names: Mapping[str, re.Pattern[str]], active: tuple[str, ...], command: str, role: str
-) -> tuple[str, ...]:
+def _way(tables: Policies, active: tuple[str, ...], command: str, role: str) -> tuple[str, ...]:
     """The tables from the first to the one that is met again; empty where none is."""
     applied = [policy for policy in tables[active[-1]] if command in policy.commands and _applies(policy, role)]
-    texts = [without_strings(_condition(policy, command)) for policy in applied]
     # PostgreSQL looks for a recursion only where one of the policies holds a subquery, be it of another command
-    if not any(_SUBQUERY.search(without_strings(policy.using + policy.check)) for policy in applied):
+    if not any(_has_subquery(policy.using) or _has_subquery(policy.check) for policy in applied):
         return ()
     if active[-1] in active[:-1]:
         return active
-    asked = [table for table, name in names.items() if any(name.search(text) for text in texts)]
-    ways = (_way(tables, names, (*active, table), "select", role) for table in asked)
+    asked = [table for policy in applied for text in _conditions(policy, command) for table in _named(text)]
+    ways = (_way(tables, (*active, table), "select", role) for table in dict.fromkeys(asked) if table in tables)
     return next((way for way in ways if way), ())
 
 
-def _condition(policy: Policy, command: str) -> str:
+def _conditions(policy: Policy, command: str) -> tuple[str, ...]:
     """What PostgreSQL asks for the command: the old rows, the new ones, or both."""
-    if command in ("select", "delete"):
-        return policy.using
     check = policy.check or policy.using
-    return check if command == "insert" else f"{policy.using} {check}"
+    return {"insert": (check,), "update": (policy.using, check)}.get(command, (policy.using,))
 
 
 def _applies(policy: Policy, role: str) -> bool:
     return policy.public or role in policy.named or role in policy.api_roles
+
+
+@lru_cache(maxsize=4096)
+def _has_subquery(text: str) -> bool:
+    return bool(_SUBQUERY.search(without_strings(text)))
+
+
+@lru_cache(maxsize=4096)
+def _named(text: str) -> tuple[str, ...]:
+    """What in the condition may be a table: names with a schema."""
+    return tuple(_NAMED.findall(without_strings(text)))

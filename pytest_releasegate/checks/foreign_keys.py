@@ -45,8 +45,9 @@ class ForeignKeys(Parameters):
     """The tables that hold the keys, such as `notes` or `public.notes`; by default all."""
     exclude: list[str] = Field(default_factory=list)
     """Patterns of tables to leave out, such as `staging.*`."""
-    look_at: Literal["rows", "catalogue"] = Field(default="rows", alias="look")
-    """`rows` counts the violating rows of each key; `catalogue` only asks whether it is validated and in force."""
+    look_at: Literal["rows", "untrusted", "catalogue"] = Field(default="rows", alias="look")
+    """`rows` counts the rows that violate each key, `untrusted` only those of keys that are not validated or not in force
+    (it cannot see what a restore without triggers left), `catalogue` none."""
     least: int = Field(default=1, ge=1, strict=True)
     """How many keys there must be at least."""
 
@@ -55,7 +56,7 @@ class ForeignKeys(Parameters):
         with connect(context, self.database) as connection:
             tables = selected(user_tables(connection, self.schemas), self.tables, self.exclude)
             keys = foreign_keys(connection, tables)
-            plain = [key for key in keys if not key.temporal and self.look_at == "rows"]
+            plain = [key for key in keys if not key.temporal and self._counts(key)]
             numbers = dict(zip(plain, orphans(connection, context, plain), strict=True))
             children = list(dict.fromkeys(key.child for key in plain))
             held = filled(connection, context, children)
@@ -63,19 +64,24 @@ class ForeignKeys(Parameters):
             context.attach("foreign_keys.txt", "text/plain", _table(keys, numbers))
         yield from self._tell(keys, numbers)
         yield counted("foreign keys", len(keys), self.least)
-        if numbers:
+        if numbers and self.look_at == "rows":
             yield counted("tables with rows", held)
+
+    def _counts(self, key: ForeignKey) -> bool:
+        """Whether the rows of the key are counted."""
+        return self.look_at == "rows" or (self.look_at == "untrusted" and bool(key.faults))
 
     def _tell(self, keys: Sequence[ForeignKey], numbers: Mapping[ForeignKey, int]) -> Iterator[Finding]:
         wanted = "validated and in force" + (", no orphaned row" if self.look_at == "rows" else "")
         good = 0
         for key in keys:
-            number = numbers.get(key, 0)
+            number = numbers.get(key)
             faults = [*key.faults, *([f"{number} orphaned row{'s' * (number > 1)}"] if number else [])]
-            unseen = self.look_at == "rows" and key not in numbers
+            if self.look_at == "untrusted" and number == 0:
+                faults.append("no orphaned row")
             if faults:
                 yield find(str(key), expected=wanted, actual=", ".join(faults), ok=False)
-            elif unseen:
+            elif number is None and self._counts(key):
                 actual = "a temporal key, whose rows were not looked at"
                 yield find(str(key), expected=wanted, actual=actual, ok=Ok.CANNOT_TELL)
             else:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_releasegate.sources.pgtables import Table
+from pytest_releasegate.sources.pgtables import Table, quoted
 from pytest_releasegate.sources.postgres import count_each
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ with recursive family(root, oid) as (
     select f.root,
            bool_and(c.convalidated) as validated,
            bool_and(coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true)) as enforced,
-           sum((select count(*) from pg_catalog.pg_trigger t
-                where t.tgconstraint = c.oid and t.tgenabled not in ('O', 'A')))::int as disabled
+           (select array_agg(array[n.nspname || '.' || r.relname, t.tgname] order by n.nspname, r.relname, t.tgname)
+            from pg_catalog.pg_trigger t join pg_catalog.pg_class r on r.oid = t.tgrelid
+            join pg_catalog.pg_namespace n on n.oid = r.relnamespace
+            where t.tgconstraint = any(array_agg(c.oid)) and t.tgenabled not in ('O', 'A')) as disabled
     from family f join pg_catalog.pg_constraint c on c.oid = f.oid group by f.root
 )
 select c.conname, cn.nspname, ct.relname, ct.relkind = 'p', pn.nspname, pt.relname, pt.relkind = 'p',
@@ -70,8 +72,8 @@ class ForeignKey:
     parent: Table
     validated: bool
     enforced: bool
-    disabled: int
-    """How many of its triggers are disabled."""
+    disabled: tuple[tuple[str, str], ...]
+    """The triggers of it that are disabled, each after its table."""
     full: bool
     """MATCH FULL: a key that is null in part violates it."""
     temporal: bool
@@ -84,10 +86,22 @@ class ForeignKey:
 
     @property
     def faults(self) -> list[str]:
-        """What the catalogue says against it."""
-        told = {"not validated": not self.validated, "not enforced": not self.enforced}
-        triggers = [f"{self.disabled} of its triggers disabled"] if self.disabled else []
-        return [fault for fault, holds in told.items() if holds] + triggers
+        """What the catalogue says against it, and what would mend it."""
+        table = self.child.sql
+        mend = f"(alter table {table} validate constraint {quoted(self.name)})"
+        if not self.enforced:
+            # the server counts such a key as not validated too
+            faults = ["not enforced"]
+        else:
+            faults = [] if self.validated else [f"not validated {mend}"]
+        return [*faults, *([self._asleep()] if self.disabled else [])]
+
+    def _asleep(self) -> str:
+        tables: dict[str, list[str]] = {}
+        for table, name in self.disabled:
+            tables.setdefault(table, []).append(name)
+        where = "; ".join(f"on {table}: {', '.join(names)}" for table, names in tables.items())
+        return f"{len(self.disabled)} of its triggers disabled ({where})"
 
     @property
     def orphans(self) -> str:
@@ -119,4 +133,5 @@ def filled(connection: psycopg.Connection[Any], context: Context, tables: Sequen
 def _key(row: tuple[Any, ...]) -> ForeignKey:
     name, validated, enforced, disabled, full, temporal, columns, condition = row[0], *row[7:]
     child, parent = Table(*row[1:4]), Table(*row[4:7])
-    return ForeignKey(name, child, parent, validated, enforced, disabled, full, temporal, tuple(columns), condition)
+    asleep = tuple((table, trigger) for table, trigger in disabled or ())
+    return ForeignKey(name, child, parent, validated, enforced, asleep, full, temporal, tuple(columns), condition)

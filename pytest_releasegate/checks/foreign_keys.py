@@ -46,8 +46,8 @@ class ForeignKeys(Parameters):
     exclude: list[str] = Field(default_factory=list)
     """Patterns of tables to leave out, such as `staging.*`."""
     look_at: Literal["rows", "untrusted", "catalogue"] = Field(default="rows", alias="look")
-    """`rows` counts the rows that violate each key, `untrusted` only those of keys that are not validated or not in force
-    (it cannot see what a restore without triggers left), `catalogue` none."""
+    """`rows` counts what violates each key, `untrusted` only where a key is not validated or not in force, which misses
+    what a restore without triggers left, and `catalogue` counts nothing."""
     least: int = Field(default=1, ge=1, strict=True)
     """How many keys there must be at least."""
 

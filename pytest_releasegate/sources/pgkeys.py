@@ -10,7 +10,7 @@ from pytest_releasegate.sources.pgtables import Table, quoted
 from pytest_releasegate.sources.postgres import count_each
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import psycopg
 
@@ -89,11 +89,9 @@ class ForeignKey:
         """What the catalogue says against it, and what would mend it."""
         table = self.child.sql
         mend = f"(alter table {table} validate constraint {quoted(self.name)})"
-        if not self.enforced:
-            # the server counts such a key as not validated too
-            faults = ["not enforced"]
-        else:
-            faults = [] if self.validated else [f"not validated {mend}"]
+        # the server counts a key that is not enforced as not validated too
+        told = [f"not validated {mend}"] if self.enforced else ["not enforced"]
+        faults = [] if self.validated and self.enforced else told
         return [*faults, *([self._asleep()] if self.disabled else [])]
 
     def _asleep(self) -> str:
@@ -103,14 +101,28 @@ class ForeignKey:
         where = "; ".join(f"on {table}: {', '.join(names)}" for table, names in tables.items())
         return f"{len(self.disabled)} of its triggers disabled ({where})"
 
-    @property
-    def orphans(self) -> str:
-        """A query that counts the rows that violate it."""
+    def violating(self, where: str = "") -> str:
+        """The rows that violate it, from FROM on; `where` is one predicate on the child's rows."""
         complete = " and ".join(f"{column} is not null" for column in self.columns)
         missing = f"({complete} and not exists (select 1 from {self.parent.source} p where {self.condition}))"
         partly = f"(num_nulls({', '.join(self.columns)}) between 1 and {len(self.columns) - 1})"
-        violated = f"{missing} or {partly}" if self.full else missing
-        return f"select count(*) from {self.child.source} c where {violated}"
+        violated = f"({missing} or {partly})" if self.full else missing
+        only = f"(\n{where}\n) and " if where else ""
+        return f"from {self.child.source} c where {only}{violated}"
+
+    @property
+    def comparison(self) -> tuple[str, str, str]:
+        """What makes two keys the same one."""
+        return self.child.label, self.parent.label, self.condition
+
+    def valued(self, where: str = "") -> str:
+        """A query that counts the rows whose key is complete."""
+        complete = [f"{column} is not null" for column in self.columns] + ([f"(\n{where}\n)"] if where else [])
+        return f"select count(*) from {self.child.source} c where {' and '.join(complete)}"
+
+    def orphans(self, where: str = "") -> str:
+        """A query that counts the rows that violate it."""
+        return f"select count(*) {self.violating(where)}"
 
 
 def foreign_keys(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> list[ForeignKey]:
@@ -119,9 +131,15 @@ def foreign_keys(connection: psycopg.Connection[Any], tables: Sequence[Table]) -
     return [_key(row) for row in rows]
 
 
-def orphans(connection: psycopg.Connection[Any], context: Context, keys: Sequence[ForeignKey]) -> list[int]:
-    """The number of violating rows of each key, really counted."""
-    return count_each(connection, context, [key.orphans for key in keys], at_most=300.0)
+def orphans(
+    connection: psycopg.Connection[Any],
+    context: Context,
+    keys: Sequence[ForeignKey],
+    where: Mapping[str, str] | None = None,
+) -> list[int]:
+    """The number of violating rows of each key, really counted; `where` leaves rows out, by the child's label."""
+    queries = [key.orphans((where or {}).get(key.child.label, "")) for key in keys]
+    return count_each(connection, context, queries, at_most=300.0)
 
 
 def filled(connection: psycopg.Connection[Any], context: Context, tables: Sequence[Table]) -> int:

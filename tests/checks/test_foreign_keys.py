@@ -115,7 +115,9 @@ def test_catalogue_alone_does_not_see_orphans(environment: Environment, superuse
 
 
 def test_only_the_rows_of_keys_that_cannot_be_trusted_are_counted(environment: Environment, superuser: Any) -> None:
-    superuser(environment, BROKEN + "insert into mails values ('eve@example.org'); insert into parts values (2, 9), (2, 8)")
+    superuser(
+        environment, BROKEN + "insert into mails values ('eve@example.org'); insert into parts values (2, 9), (2, 8)"
+    )
     trusted = look(ForeignKeys(look="untrusted"), environment)
     assert (trusted.status, trusted.findings[0].actual) == (Status.PASSED, "5 of 5")
     superuser(environment, "alter table parts_1 disable trigger all")

@@ -109,9 +109,9 @@ class Orphans(Parameters):
     ) -> list[ForeignKey]:
         """What is counted: a key that the gate and the schema declare is counted once."""
         own = resolved(connection, undeclared)
-        known = {key.comparison for key in own}
         declared = foreign_keys(connection, tables) if self.declared else []
-        return [*own, *(key for key in declared if key.comparison not in known)]
+        known = {key.comparison for key in declared}
+        return [*(key for key in own if key.comparison not in known), *declared]
 
     def _drafts(
         self,

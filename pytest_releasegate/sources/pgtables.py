@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["Table", "aligned", "count_rows", "named", "quoted", "selected", "user_tables"]
+__all__ = ["Table", "aligned", "count_rows", "named", "quoted", "require_schemas", "selected", "user_tables"]
 
 RECORD_SCHEMA = "releasegate"
 _MOST_EVIDENCE = 64 * 1024
@@ -63,12 +63,17 @@ def quoted(name: str) -> str:
 
 def user_tables(connection: psycopg.Connection[Any], schemas: Sequence[str] = ()) -> list[Table]:
     """All tables of the schemas, by default of every schema that users made (but not the record's own)."""
+    require_schemas(connection, schemas)
+    values = {"all": not schemas, "record": RECORD_SCHEMA, "schemas": list(schemas)}
+    return [Table(*row) for row in connection.execute(_TABLES, values).fetchall()]
+
+
+def require_schemas(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> None:
+    """Raise `CannotLook` where the database lacks one of the schemas."""
     if schemas:
         found = {row[0] for row in connection.execute(_SCHEMAS, [list(schemas)]).fetchall()}
         if missing := sorted(set(schemas) - found):
             raise CannotLook(f"the database has no schema '{missing[0]}'", "correct `schemas` of the gate")
-    values = {"all": not schemas, "record": RECORD_SCHEMA, "schemas": list(schemas)}
-    return [Table(*row) for row in connection.execute(_TABLES, values).fetchall()]
 
 
 def named(name: str, tables: Sequence[Table]) -> Table:

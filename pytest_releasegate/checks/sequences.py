@@ -97,9 +97,8 @@ class Sequences(Parameters):
 
 
 def _behind(counter: Counter, column: Column, value: int) -> str:
-    return (
-        f"gives {counter.next} next, while {column} already goes to {value} (select setval('{counter.sql}', {value}))"
-    )
+    mend = f"select setval('{counter.sql}', {value})"
+    return f"gives {counter.next} next, while {column} already goes to {value} ({mend})"
 
 
 def _matches(counter: Counter, pattern: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -9,7 +10,7 @@ from pydantic import Field
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, Threshold, format_duration
-from pytest_releasegate.sources.pgbloat import database_ages, index_space, measured, server, table_space
+from pytest_releasegate.sources.pgbloat import measured, server, spaces, table_states
 from pytest_releasegate.sources.pgtables import aligned, selected, user_tables
 from pytest_releasegate.sources.postgres import connect
 
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
     from pytest_releasegate.model import Finding
-    from pytest_releasegate.sources.pgbloat import Age, IndexSpace, Server, TableSpace
+    from pytest_releasegate.sources.pgbloat import Age, Server, Space, TableState
 
 __all__ = ["Bloat"]
-
-_ESTIMATE = "estimated from the statistics"
 
 
 class Bloat(Parameters):
@@ -73,17 +72,19 @@ class Bloat(Parameters):
         """Read the statistics, and the pages of large tables where that is possible."""
         with connect(context, self.database, at_most=300.0) as connection:
             chosen = selected(user_tables(connection, self.schemas), self.tables, self.exclude)
-            about, databases = server(connection), database_ages(connection)
-            tables = table_space(connection, chosen)
+            about, databases = server(connection)
+            tables = table_states(connection, chosen)
             large = [table for table in tables if table.rows >= self.min_rows]
-            indexes = [each for each in index_space(connection, chosen) if each.table in {t.oid for t in large}]
+            room = spaces(connection, large)
             schema = None if self.estimate else about.pgstattuple
-            spare = measured(connection, schema, large) if schema and large else {}
+            exact = measured(connection, schema, large) if schema and large else {}
+        shares = [_Share.of(space, about, exact) for space in room]
         if tables:
-            context.attach("bloat.txt", "text/plain", _evidence(tables, about, spare))
+            context.attach("bloat.txt", "text/plain", _evidence(tables, shares))
         yield from self._ages([*databases, *(table.age for table in tables)])
         yield from self._vacuum(large, about)
-        yield from self._spaces(large, indexes, about, spare)
+        yield from _empty("table", self.table_bloat, [share for share in shares if not share.space.is_index])
+        yield from _empty("index", self.index_bloat, [share for share in shares if share.space.is_index])
         yield counted("tables", len(tables), self.least)
 
     def _ages(self, ages: Sequence[Age]) -> Iterator[Finding]:
@@ -97,7 +98,7 @@ class Bloat(Parameters):
         if good:
             yield find("databases and tables young enough", expected=wanted, actual=f"{good} of {len(ages)}", ok=True)
 
-    def _vacuum(self, large: Sequence[TableSpace], about: Server) -> Iterator[Finding]:
+    def _vacuum(self, large: Sequence[TableState], about: Server) -> Iterator[Finding]:
         """Dead rows and the last vacuum, which only the primary counts."""
         if about.standby and large:
             actual = "a standby does not count them; look at the primary"
@@ -112,13 +113,13 @@ class Bloat(Parameters):
             actual = f"{good} of {len(large)} with {self.min_rows} rows or more"
             yield find("tables that vacuum keeps up with", expected=f"dead rows {self.dead}", actual=actual, ok=True)
 
-    def _dead(self, table: TableSpace) -> Iterator[Finding]:
+    def _dead(self, table: TableState) -> Iterator[Finding]:
         if not self.dead.holds(table.dead_share):
             last = "never vacuumed" if table.vacuumed is None else f"vacuumed {_span(table.vacuumed)} ago"
             actual = f"{100 * table.dead_share:.4g}% ({table.dead} of {table.live + table.dead}; {last})"
             yield find(f"dead rows of {table.label}", expected=self.dead, actual=actual, ok=False)
 
-    def _since(self, table: TableSpace, about: Server) -> Iterator[Finding]:
+    def _since(self, table: TableState, about: Server) -> Iterator[Finding]:
         vacuumed = ("vacuumed", self.vacuumed_within, table.vacuumed)
         for word, within, last in (vacuumed, ("analyzed", self.analyzed_within, table.analyzed)):
             if within is None or (last is not None and last <= within.total_seconds()):
@@ -130,30 +131,38 @@ class Bloat(Parameters):
                 ok=Ok.CANNOT_TELL if last is None and _counts_too_short(about, within) else False,
             )
 
-    def _spaces(
-        self, large: Sequence[TableSpace], indexes: Sequence[IndexSpace], about: Server, spare: Mapping[int, float]
-    ) -> Iterator[Finding]:
-        shares = [(t.label, spare.get(t.oid, t.empty_share(about.block)), t.oid in spare) for t in large]
-        yield from _space("table", self.table_bloat, shares)
-        yield from _space("index", self.index_bloat, [(x.label, x.empty_share(about.block), False) for x in indexes])
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Which share of a table or index is empty, and how that is known."""
+
+    space: Space
+    value: float | None
+    how: str
+
+    @classmethod
+    def of(cls, space: Space, about: Server, exact: Mapping[int, float]) -> _Share:
+        """Measured where that was possible, else estimated."""
+        if not space.is_index and space.table in exact:
+            return cls(space, exact[space.table], "by pgstattuple_approx")
+        return cls(space, space.empty_share(about.block), "estimated from the statistics")
 
 
-def _space(what: str, most: Threshold, shares: Sequence[tuple[str, float | None, bool]]) -> Iterator[Finding]:
-    good, seen = 0, {exact for _, share, exact in shares if share is not None}
-    for label, share, exact in shares:
-        how = "by pgstattuple_approx" if exact else _ESTIMATE
-        name = f"empty space of {what} {label}"
-        if share is None:
+def _empty(what: str, most: Threshold, shares: Sequence[_Share]) -> Iterator[Finding]:
+    good = []
+    for share in shares:
+        name = f"empty space of {what} {share.space.label}"
+        if share.value is None:
             actual = "not known: analyze it, and let the role that looks read it"
             yield find(name, expected=most, actual=actual, ok=Ok.CANNOT_TELL)
-        elif most.holds(share):
-            good += 1
+        elif most.holds(share.value):
+            good.append(share)
         else:
-            yield find(name, expected=most, actual=f"{100 * share:.4g}%, {how}", ok=False)
+            yield find(name, expected=most, actual=f"{100 * share.value:.4g}%, {share.how}", ok=False)
     if good:
-        how = _ESTIMATE if seen == {False} else "by pgstattuple_approx" if seen == {True} else "measured or estimated"
         name = f"{'tables' if what == 'table' else 'indexes'} with little empty space"
-        yield find(name, expected=most, actual=f"{good} of {len(shares)}, {how}", ok=True)
+        how = " or ".join(sorted({share.how for share in good}))
+        yield find(name, expected=most, actual=f"{len(good)} of {len(shares)}, {how}", ok=True)
 
 
 def _counts_too_short(about: Server, within: timedelta) -> bool:
@@ -174,13 +183,18 @@ def _span(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f}s"
 
 
-def _evidence(tables: Sequence[TableSpace], about: Server, spare: Mapping[int, float]) -> bytes:
-    heads = ("table", "live rows", "dead rows", "empty", "vacuumed ago", "analyzed ago", "age")
-
-    def cells(table: TableSpace) -> tuple[object, ...]:
-        share = spare.get(table.oid, table.empty_share(about.block))
-        ago = ("never" if last is None else _span(last) for last in (table.vacuumed, table.analyzed))
-        empty = "-" if share is None else f"{100 * share:.3g}%{'' if table.oid in spare else ' estimated'}"
-        return (table.label, table.live, table.dead, empty, *ago, f"{100 * table.age.share:.3g}%")
-
-    return aligned(heads, map(cells, tables))
+def _evidence(tables: Sequence[TableState], shares: Sequence[_Share]) -> bytes:
+    heads = ("table", "live rows", "dead rows", "vacuumed ago", "analyzed ago", "age")
+    rows = [
+        (
+            table.label,
+            table.live,
+            table.dead,
+            *("never" if last is None else _span(last) for last in (table.vacuumed, table.analyzed)),
+            f"{100 * table.age.share:.3g}%",
+        )
+        for table in tables
+    ]
+    known = [share for share in shares if share.value is not None]
+    empty = [(s.space.label, s.space.pages, f"{100 * (s.value or 0):.3g}%", s.how) for s in known]
+    return aligned(heads, rows) + b"\n" + aligned(("table or index", "pages", "empty", "how it was seen"), empty)

@@ -60,14 +60,13 @@ class Sequences(Parameters):
             chosen = [counter for counter in found if not any(_matches(counter, pattern) for pattern in self.exclude)]
             seen = [counter for counter in chosen if counter.readable]
             asked = [(c, column) for c in seen for column in c.columns if column.whole and self.behind]
-            values = furthest(connection, context, asked)
-        ahead = {pair: value for pair, value in zip(asked, values, strict=True) if pair[0].is_behind(value)}
+            ahead = furthest(connection, context, asked)
         if chosen:
             context.attach("sequences.txt", "text/plain", _evidence(chosen))
         wanted = self._wanted()
         good = 0
         for counter in chosen:
-            late = (_behind(*pair, value) for pair, value in ahead.items() if pair[0] is counter)
+            late = (_behind(*each) for each in ahead if each[0] is counter)
             faults = [*self._faults(counter), *late]
             if not counter.readable:
                 hint = f"cannot be read; grant select on sequence {counter.label} to the role that looks"

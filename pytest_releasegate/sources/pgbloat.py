@@ -1,6 +1,5 @@
 """What vacuum left to do in a PostgreSQL database: dead rows, empty space, and the age of transactions."""
 
-# ruff: noqa: S608  identifiers are quoted, and nothing else is put in
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -16,18 +15,10 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = [
-    "Age",
-    "IndexSpace",
-    "Server",
-    "TableSpace",
-    "database_ages",
-    "index_space",
-    "measured",
-    "server",
-    "table_space",
-]
+__all__ = ["Age", "Server", "Space", "TableState", "measured", "server", "spaces", "table_states"]
 
+_FEW = 4
+"""Of so few pages none is worth a word."""
 _PAGE_HEAD, _ROW_HEAD, _POINTER, _INDEX_HEAD, _INDEX_TAIL = 24, 23, 4, 8, 16
 _SERVER = """
 select current_setting('block_size')::int, pg_catalog.pg_is_in_recovery(),
@@ -36,83 +27,79 @@ select current_setting('block_size')::int, pg_catalog.pg_is_in_recovery(),
        (select n.nspname from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace
         join pg_catalog.pg_proc p on p.pronamespace = n.oid and p.proname = 'pgstattuple_approx'
         where e.extname = 'pgstattuple' and pg_catalog.has_schema_privilege(n.oid, 'usage')
-          and pg_catalog.has_function_privilege(p.oid, 'execute'))
-"""
-_AGES = """
-select datname, age(datfrozenxid), current_setting('autovacuum_freeze_max_age')::bigint,
+          and pg_catalog.has_function_privilege(p.oid, 'execute')),
+       datname, age(datfrozenxid), current_setting('autovacuum_freeze_max_age')::bigint,
        mxid_age(datminmxid), current_setting('autovacuum_multixact_freeze_max_age')::bigint
 from pg_catalog.pg_database order by datname
 """
-_LEAVES = """
+_TABLES = """
 with recursive tree(oid) as (
     select oid from unnest(%(tables)s::oid[]) asked(oid)
     union all
     select h.inhrelid from tree join pg_catalog.pg_inherits h on h.inhparent = tree.oid
     join pg_catalog.pg_class c on c.oid = h.inhrelid and c.relispartition
-), leaf as (
-    select c.*, n.nspname from tree join pg_catalog.pg_class c on c.oid = tree.oid and c.relkind = 'r'
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-), stats as materialized (
-    select s.schemaname, s.tablename, s.attname, s.null_frac, s.avg_width from pg_catalog.pg_stats s
-    where not s.inherited and s.schemaname in (select nspname from leaf)
 )
-"""
-_TABLES = (
-    _LEAVES
-    + """, widths as (
-    select schemaname, tablename, count(*) as known, sum((1 - null_frac) * avg_width) as width,
-           bool_or(null_frac > 0) as nulls
-    from stats group by schemaname, tablename
-)
-select l.oid::bigint, l.nspname, l.relname, l.reltuples::float8, l.relpages, m.amname = 'heap',
-       (select count(*) from pg_catalog.pg_attribute a
-        where a.attrelid = l.oid and a.attnum > 0 and not a.attisdropped),
-       coalesce(w.known, 0), coalesce(w.width, 0)::float8, coalesce(w.nulls, false),
-       coalesce(o.fillfactor, 100), coalesce(u.n_live_tup, 0), coalesce(u.n_dead_tup, 0),
+select c.oid::bigint, n.nspname, c.relname, c.reltuples::float8, m.amname = 'heap', coalesce(o.fillfactor, 100),
+       coalesce(u.n_live_tup, 0), coalesce(u.n_dead_tup, 0),
        extract(epoch from now() - greatest(u.last_vacuum, u.last_autovacuum))::float8,
        extract(epoch from now() - greatest(u.last_analyze, u.last_autoanalyze))::float8,
-       greatest(age(l.relfrozenxid), age(t.relfrozenxid)),
+       greatest(age(c.relfrozenxid), age(t.relfrozenxid)),
        least(current_setting('autovacuum_freeze_max_age')::bigint, o.freeze),
-       greatest(mxid_age(l.relminmxid), mxid_age(t.relminmxid)),
+       greatest(mxid_age(c.relminmxid), mxid_age(t.relminmxid)),
        least(current_setting('autovacuum_multixact_freeze_max_age')::bigint, o.multixact)
-from leaf l
-left join pg_catalog.pg_am m on m.oid = l.relam
-left join pg_catalog.pg_class t on t.oid = l.reltoastrelid
-left join pg_catalog.pg_stat_all_tables u on u.relid = l.oid
-left join widths w on w.schemaname = l.nspname and w.tablename = l.relname
+from tree
+join pg_catalog.pg_class c on c.oid = tree.oid and c.relkind = 'r'
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+left join pg_catalog.pg_am m on m.oid = c.relam
+left join pg_catalog.pg_class t on t.oid = c.reltoastrelid
+left join pg_catalog.pg_stat_all_tables u on u.relid = c.oid
 left join lateral (
     select max(option_value) filter (where option_name = 'fillfactor')::int as fillfactor,
            max(option_value) filter (where option_name = 'autovacuum_freeze_max_age')::bigint as freeze,
            max(option_value) filter (where option_name = 'autovacuum_multixact_freeze_max_age')::bigint as multixact
-    from pg_catalog.pg_options_to_table(l.reloptions)
+    from pg_catalog.pg_options_to_table(c.reloptions)
 ) o on true
-order by l.nspname, l.relname
+order by n.nspname, c.relname
 """
-)
-_INDEXES = (
-    _LEAVES
-    + """
-select l.oid::bigint, l.nspname, x.relname, x.reltuples::float8, x.relpages,
-       k.columns, k.known, k.width::float8, k.nulls,
-       coalesce((select option_value::int from pg_catalog.pg_options_to_table(x.reloptions)
-                 where option_name = 'fillfactor'), 90)
-from leaf l
-join pg_catalog.pg_index i on i.indrelid = l.oid and i.indisvalid
-join pg_catalog.pg_class x on x.oid = i.indexrelid
-join pg_catalog.pg_am m on m.oid = x.relam and m.amname = 'btree'
-cross join lateral (
-    select count(*) as columns, count(s.attname) as known, coalesce(sum((1 - s.null_frac) * s.avg_width), 0) as width,
+# the columns of a table, and the keys of its indexes; what an index computes has statistics under the index's name
+_SPACES = """
+with own as (
+    select c.oid, c.relname, n.nspname from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = any(%(tables)s)
+), mine as (
+    select oid as owner, oid, relname as owner_name, nspname, false as is_index, null::int2vector as indkey from own
+    union all
+    select o.oid, i.indexrelid, o.relname, o.nspname, true, i.indkey
+    from own o join pg_catalog.pg_index i on i.indrelid = o.oid and i.indisvalid
+), part as (
+    select i.oid, i.nspname, case when i.is_index and b.attname is null then x.relname else i.owner_name end as relname,
+           coalesce(b.attname, a.attname) as attname
+    from mine i
+    join pg_catalog.pg_class x on x.oid = i.oid
+    join pg_catalog.pg_attribute a on a.attrelid = i.oid and a.attnum > 0 and not a.attisdropped
+    left join pg_catalog.pg_attribute b
+        on i.is_index and b.attrelid = i.owner and b.attnum = i.indkey[a.attnum - 1] and b.attnum <> 0
+), stats as materialized (
+    select s.schemaname, s.tablename, s.attname, s.null_frac, s.avg_width from pg_catalog.pg_stats s
+    where not s.inherited and (s.schemaname, s.tablename) in (select nspname, relname from part)
+), widths as (
+    select p.oid, count(*) as columns, count(s.attname) as known,
+           coalesce(sum((1 - s.null_frac) * s.avg_width), 0)::float8 as width,
            coalesce(bool_or(s.null_frac > 0), false) as nulls
-    from pg_catalog.pg_attribute a
-    left join pg_catalog.pg_attribute b on b.attrelid = l.oid and b.attnum = i.indkey[a.attnum - 1] and b.attnum <> 0
-    left join stats s on s.schemaname = l.nspname
-        and s.tablename = case when b.attname is null then x.relname else l.relname end
-        and s.attname = coalesce(b.attname, a.attname)
-    where a.attrelid = x.oid and a.attnum > 0
-) k
-order by l.nspname, x.relname
-"""
+    from part p
+    left join stats s on s.schemaname = p.nspname and s.tablename = p.relname and s.attname = p.attname
+    group by p.oid
 )
+select i.owner::bigint, i.nspname, x.relname, i.is_index, x.reltuples::float8, x.relpages,
+       w.columns, w.known, w.width, w.nulls,
+       coalesce((select option_value::int from pg_catalog.pg_options_to_table(x.reloptions)
+                 where option_name = 'fillfactor'), case when i.is_index then 90 else 100 end)
+from mine i
+join widths w on w.oid = i.oid
+join pg_catalog.pg_class x on x.oid = i.oid
+join pg_catalog.pg_am m on m.oid = x.relam and m.amname = case when i.is_index then 'btree' else 'heap' end
+order by i.is_index, i.nspname, x.relname
+"""
 _MEASURE = """
 select t.oid::bigint, a.table_len::float8, (a.dead_tuple_len + a.approx_free_space)::float8
 from unnest(%s::oid[]) t(oid) cross join lateral {}.pgstattuple_approx(t.oid::regclass) a
@@ -155,23 +142,19 @@ class Age:
 
 
 @dataclass(frozen=True, slots=True)
-class TableSpace:
-    """One table or partition."""
+class TableState:
+    """One table or partition, as the server counts it."""
 
     oid: int
     schema: str
     name: str
     tuples: float
-    pages: int
     heap: bool
-    columns: int
-    known: int
-    width: float
-    nulls: bool
     fill: int
     live: int
     dead: int
     vacuumed: float | None
+    """How many seconds ago; None is never."""
     analyzed: float | None
     age: Age = field(compare=False)
 
@@ -190,27 +173,20 @@ class TableSpace:
         """The share of its rows that are dead."""
         return self.dead / (self.live + self.dead) if self.dead else 0.0
 
-    def empty_share(self, block: int) -> float | None:
-        """About which share of its pages its rows did not need when it was last analyzed; None where nobody knows."""
-        # a column that came later was not there when the pages were counted
-        if self.tuples < 0 or not self.pages or not self.known:
-            return None
-        bitmap = (self.columns + 7) // 8 if self.nulls else 0
-        row = _aligned(_ROW_HEAD + bitmap) + _aligned(self.width) + _POINTER
-        return _spare(self.tuples, self.pages, (block - _PAGE_HEAD) * self.fill / 100 / row)
-
 
 @dataclass(frozen=True, slots=True)
-class IndexSpace:
-    """One btree index."""
+class Space:
+    """The pages of a table or of a btree index, and what its rows need, when it was last analyzed."""
 
     table: int
     schema: str
     name: str
+    is_index: bool
     tuples: float
     pages: int
     columns: int
     known: int
+    """Of how many of its columns the widths are known."""
     width: float
     nulls: bool
     fill: int
@@ -221,55 +197,58 @@ class IndexSpace:
         return f"{self.schema}.{self.name}"
 
     def empty_share(self, block: int) -> float | None:
-        """About which share of its pages its keys did not need; equal keys need less than is thought here."""
-        if self.tuples < 0 or not self.pages or self.known < self.columns:
+        """About which share of its pages its rows did not need; None where nobody knows."""
+        if self.pages <= _FEW:
+            return 0.0
+        # a column that came later was not there when the pages were counted; equal keys need less than is thought here
+        if self.tuples < 0 or self.known < (self.columns if self.is_index else 1):
             return None
-        entry = _aligned(_INDEX_HEAD * (2 if self.nulls else 1) + self.width) + _POINTER
-        room = (block - _PAGE_HEAD - _INDEX_TAIL) * self.fill / 100
-        # one page describes the index
-        return _spare(self.tuples, self.pages - 1, room / entry)
+        room = (block - _PAGE_HEAD - _INDEX_TAIL * self.is_index) * self.fill / 100
+        needed = ceil(self.tuples / max(1, int(room / self._row)))
+        # one page describes an index
+        return max(0.0, 1 - needed / (self.pages - self.is_index))
+
+    @property
+    def _row(self) -> float:
+        """What a row takes on a page."""
+        if self.is_index:
+            return _aligned(_INDEX_HEAD * (2 if self.nulls else 1) + self.width) + _POINTER
+        bitmap = (self.columns + 7) // 8 if self.nulls else 0
+        return _aligned(_ROW_HEAD + bitmap) + _aligned(self.width) + _POINTER
 
 
-def server(connection: psycopg.Connection[Any]) -> Server:
-    """What the server says of itself."""
-    row = connection.execute(_SERVER).fetchone()
-    return Server(*(row or ()))
+def server(connection: psycopg.Connection[Any]) -> tuple[Server, list[Age]]:
+    """What the server says of itself, and the ages of all its databases."""
+    rows = connection.execute(_SERVER).fetchall()
+    return Server(*rows[0][:4]), [Age(f"database {row[4]}", *row[5:]) for row in rows]
 
 
-def database_ages(connection: psycopg.Connection[Any]) -> list[Age]:
-    """The ages of all databases of the server."""
-    return [Age(f"database {row[0]}", *row[1:]) for row in connection.execute(_AGES).fetchall()]
-
-
-def table_space(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> list[TableSpace]:
+def table_states(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> list[TableState]:
     """The tables, and the partitions in place of partitioned ones."""
-    rows = connection.execute(_TABLES.encode(), {"tables": [table.oid for table in tables]}).fetchall()
+    rows = connection.execute(_TABLES, {"tables": [table.oid for table in tables]}).fetchall()
     return [_table(row) for row in rows]
 
 
-def index_space(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> list[IndexSpace]:
-    """The btree indexes of the tables and of their partitions."""
-    rows = connection.execute(_INDEXES.encode(), {"tables": [table.oid for table in tables]}).fetchall()
-    return [IndexSpace(*row) for row in rows]
+def spaces(connection: psycopg.Connection[Any], tables: Sequence[TableState]) -> list[Space]:
+    """The pages of the tables and of their btree indexes."""
+    if not tables:
+        return []
+    rows = connection.execute(_SPACES, {"tables": [table.oid for table in tables]}).fetchall()
+    return [Space(*row) for row in rows]
 
 
-def measured(connection: psycopg.Connection[Any], schema: str, tables: Sequence[TableSpace]) -> dict[int, float]:
+def measured(connection: psycopg.Connection[Any], schema: str, tables: Sequence[TableState]) -> dict[int, float]:
     """By oid, which share of a table is empty or dead, beyond what its fillfactor leaves, by `pgstattuple_approx`."""
     fills = {table.oid: table.fill for table in tables if table.heap}
     rows = connection.execute(_MEASURE.format(quoted(schema).replace("%", "%%")).encode(), [list(fills)]).fetchall()
     return {oid: max(0.0, spare / size - 1 + fills[oid] / 100) if size else 0.0 for oid, size, spare in rows}
 
 
-def _table(row: tuple[Any, ...]) -> TableSpace:
-    age = Age(f"{row[1]}.{row[2]}", *row[15:])
-    shape: tuple[Any, ...] = (*row[2:15], age)
-    return TableSpace(row[0], row[1], *shape)
+def _table(row: tuple[Any, ...]) -> TableState:
+    age = Age(f"{row[1]}.{row[2]}", *row[10:])
+    shape: tuple[Any, ...] = (*row[2:10], age)
+    return TableState(row[0], row[1], *shape)
 
 
 def _aligned(size: float) -> float:
     return ceil(size / 8) * 8
-
-
-def _spare(tuples: float, pages: int, on_a_page: float) -> float:
-    needed = ceil(tuples / max(1, int(on_a_page)))
-    return max(0.0, 1 - needed / pages) if pages > 0 else 0.0

@@ -19,49 +19,49 @@ if TYPE_CHECKING:
 
 __all__ = ["Index", "Key", "duplicates", "indexes", "repeated", "uncovered_keys"]
 
-_TREE = """
+# the keys are put together apart from the rest: once for all, not once for each index
+_INDEXES = """
 with recursive tree(root, oid) as (
     select oid, oid from unnest(%(tables)s::oid[]) asked(oid)
     union all
     select tree.root, h.inhrelid from tree join pg_catalog.pg_inherits h on h.inhparent = tree.oid
     join pg_catalog.pg_class c on c.oid = h.inhrelid and c.relispartition
+), mine as materialized (
+    select i.*, tree.root from tree join pg_catalog.pg_index i on i.indrelid = tree.oid
+), keys as (
+    select i.indexrelid,
+           array_agg(array[
+               coalesce(a.attname, pg_catalog.pg_get_indexdef(i.indexrelid, u.place::int, true)),
+               coalesce(quote_ident(a.attname), pg_catalog.pg_get_indexdef(i.indexrelid, u.place::int, false)),
+               coalesce(' collate ' || quote_ident(ln.nspname) || '.' || quote_ident(l.collname), ''),
+               o.opcname, (u.option & 1)::text, (u.option & 2)::text, (a.attname is null)::text
+           ]::text[] order by u.place) filter (where u.place <= i.indnkeyatts) as keys,
+           coalesce(array_agg(a.attname::text order by u.place) filter (where u.place > i.indnkeyatts), '{}')
+               as included
+    from mine i
+    cross join lateral unnest(i.indkey::int2[], i.indclass::oid[], i.indcollation::oid[], i.indoption::int2[])
+        with ordinality u(number, class, sorted, option, place)
+    left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.number and a.attnum <> 0
+    left join pg_catalog.pg_opclass o on o.oid = u.class
+    left join pg_catalog.pg_collation l on l.oid = u.sorted and l.oid is distinct from a.attcollation
+    left join pg_catalog.pg_namespace ln on ln.oid = l.collnamespace
+    group by i.indexrelid
 )
-"""
-_INDEXES = (
-    _TREE
-    + """
-select xn.nspname, x.relname, tn.nspname, t.relname, t.relkind = 'p', t.oid::bigint, tree.root::bigint,
+select xn.nspname, x.relname, tn.nspname, t.relname, t.relkind = 'p', t.oid::bigint, i.root::bigint,
        x.relispartition, m.amname, i.indisunique, i.indisexclusion, i.indnullsnotdistinct, i.indisvalid,
        i.indisready, i.indislive, k.keys, k.included,
-       pg_catalog.pg_get_expr(i.indpred, i.indrelid, true),
-       concat_ws(' ', i.indclass, i.indcollation, i.indoption, i.indnkeyatts,
-                 (select e.conexclop::text from pg_catalog.pg_constraint e
-                  where e.conindid = x.oid and e.contype = 'x'))
-from tree
-join pg_catalog.pg_class t on t.oid = tree.oid
-join pg_catalog.pg_index i on i.indrelid = t.oid
+       case when i.indpred is not null then pg_catalog.pg_get_expr(i.indpred, i.indrelid, true) end,
+       concat_ws(' ', i.indclass, i.indcollation, i.indoption, i.indnkeyatts, e.conexclop::text)
+from mine i
+join keys k on k.indexrelid = i.indexrelid
+join pg_catalog.pg_class t on t.oid = i.indrelid
 join pg_catalog.pg_class x on x.oid = i.indexrelid
 join pg_catalog.pg_namespace xn on xn.oid = x.relnamespace
 join pg_catalog.pg_namespace tn on tn.oid = t.relnamespace
 join pg_catalog.pg_am m on m.oid = x.relam
-cross join lateral (
-    select array_agg(array[
-               coalesce(a.attname, pg_catalog.pg_get_indexdef(x.oid, place, true)),
-               coalesce(quote_ident(a.attname), pg_catalog.pg_get_indexdef(x.oid, place, false)),
-               coalesce(' collate ' || quote_ident(ln.nspname) || '.' || quote_ident(l.collname), ''),
-               o.opcname,
-               (i.indoption[place - 1] & 1)::text, (i.indoption[place - 1] & 2)::text, (a.attname is null)::text
-           ]::text[] order by place) filter (where place <= i.indnkeyatts) as keys,
-           coalesce(array_agg(a.attname::text order by place) filter (where place > i.indnkeyatts), '{}') as included
-    from generate_series(1, i.indnatts) place
-    left join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = i.indkey[place - 1] and a.attnum <> 0
-    left join pg_catalog.pg_opclass o on o.oid = i.indclass[place - 1]
-    left join pg_catalog.pg_collation l on l.oid = i.indcollation[place - 1] and l.oid is distinct from a.attcollation
-    left join pg_catalog.pg_namespace ln on ln.oid = l.collnamespace
-) k
+left join pg_catalog.pg_constraint e on e.conindid = i.indexrelid and e.contype = 'x' and e.conrelid = i.indrelid
 order by xn.nspname, x.relname
 """
-)
 _KEYS = """
 select k.conname, n.nspname, c.relname, pn.nspname, p.relname,
        array(select a.attname::text from unnest(k.conkey) with ordinality u(number, place)

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ForeignKey", "filled", "foreign_keys", "orphans"]
 
-# partitions have constraints of their own below their parent's: the whole family is looked at.
-# to_jsonb reaches columns that older servers lack.
+# partitions have constraints of their own below their parent's: the whole family is looked at
 _KEYS = """
 with recursive family(root, oid) as (
     select oid, oid from pg_catalog.pg_constraint where contype = 'f' and conparentid = 0
@@ -28,7 +27,7 @@ with recursive family(root, oid) as (
 ), state as (
     select f.root,
            bool_and(c.convalidated) as validated,
-           bool_and(coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true)) as enforced,
+           bool_and({enforced}) as enforced,
            (select array_agg(array[n.nspname || '.' || r.relname, t.tgname] order by n.nspname, r.relname, t.tgname)
             from pg_catalog.pg_trigger t join pg_catalog.pg_class r on r.oid = t.tgrelid
             join pg_catalog.pg_namespace n on n.oid = r.relnamespace
@@ -37,8 +36,7 @@ with recursive family(root, oid) as (
 )
 select c.conname, cn.nspname, ct.relname, ct.relkind = 'p', pn.nspname, pt.relname, pt.relkind = 'p',
        s.validated, s.enforced, s.disabled, c.confmatchtype = 'f',
-       coalesce((to_jsonb(c) ->> 'conperiod')::boolean, false),
-       k.names, k.condition
+       {temporal}, k.names, k.condition
 from pg_catalog.pg_constraint c
 join state s on s.root = c.oid
 join pg_catalog.pg_class ct on ct.oid = c.conrelid
@@ -61,6 +59,10 @@ cross join lateral (
 where ct.oid = any(%(tables)s)
 order by cn.nspname, ct.relname, c.conname
 """
+
+
+_KNOWS_BOTH = 180000
+"""The version from which keys may be temporal or not enforced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,10 @@ class ForeignKey:
 
 def foreign_keys(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> list[ForeignKey]:
     """The foreign keys that the tables hold; those of partitions count with their parent's."""
-    rows = connection.execute(_KEYS, {"tables": [table.oid for table in tables]}).fetchall()
+    known = connection.info.server_version >= _KNOWS_BOTH
+    query = _KEYS.replace("{enforced}", "c.conenforced" if known else "true")
+    query = query.replace("{temporal}", "c.conperiod" if known else "false")
+    rows = connection.execute(query.encode(), {"tables": [table.oid for table in tables]}).fetchall()
     return [_key(row) for row in rows]
 
 

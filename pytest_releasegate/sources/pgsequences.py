@@ -131,10 +131,6 @@ class Counter:
         total = (self.end - first) // self.increment + 1
         return 1.0 if total <= 0 else min(1.0, 1 - self.left / total)
 
-    def is_behind(self, value: int) -> bool:
-        """Whether it has yet to give a value that is there already."""
-        return value >= self.next if self.increment > 0 else value <= self.next
-
     @property
     def _own_end(self) -> int:
         return self.highest if self.increment > 0 else self.lowest
@@ -158,14 +154,23 @@ def sequences(connection: psycopg.Connection[Any], context: Context, schemas: Se
 
 def furthest(
     connection: psycopg.Connection[Any], context: Context, asked: Sequence[tuple[Counter, Column]]
-) -> list[int]:
-    """By column, the value furthest in the direction of its sequence; of an empty table the one before the next."""
-    queries = []
-    for counter, column in asked:
-        most = "max" if counter.increment > 0 else "min"
-        value = f"(select {most}({quoted(column.name)}) from {column.table.source})"
-        queries.append(f"select coalesce({value}, {counter.next - counter.increment})")
-    return count_each(connection, context, queries, at_most=300.0)
+) -> list[tuple[Counter, Column, int]]:
+    """The columns that hold what their sequence has yet to give, with the value furthest in its direction."""
+    # whether there is such a value is planned much faster than which is the largest
+    there = count_each(connection, context, [_is_ahead(*pair) for pair in asked], at_most=300.0)
+    ahead = [pair for pair, found in zip(asked, there, strict=True) if found]
+    values = count_each(connection, context, [_furthest(*pair) for pair in ahead], at_most=300.0)
+    return [(*pair, value) for pair, value in zip(ahead, values, strict=True)]
+
+
+def _is_ahead(counter: Counter, column: Column) -> str:
+    sign = ">=" if counter.increment > 0 else "<="
+    rows = f"select from {column.table.source} where {quoted(column.name)} {sign} {counter.next}"
+    return f"select (exists ({rows}))::int"
+
+
+def _furthest(counter: Counter, column: Column) -> str:
+    return f"select {'max' if counter.increment > 0 else 'min'}({quoted(column.name)}) from {column.table.source}"
 
 
 def _waiting(row: tuple[Any, ...]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pytest_releasegate.checks.bloat import Bloat
 from pytest_releasegate.model import Environment, Status
-from pytest_releasegate.sources.pgbloat import Age, Server, TableSpace
+from pytest_releasegate.sources.pgbloat import Age, Server, Space, TableState
 from pytest_releasegate.testing import look
 
 SCRIPT = """
@@ -151,9 +150,13 @@ def test_too_few_are_inconclusive_and_wrong_names_errors(whole: Environment, fre
 
 def test_a_standby_cannot_tell_of_dead_rows() -> None:
     age = Age("public.a", 1, 100, 2, 10)
-    table = TableSpace(1, "public", "a", 5000, 50, True, 1, 1, 4, False, 100, 0, 0, None, None, age=age)
+    table = TableState(1, "public", "a", 5000, True, 100, 0, 0, None, None, age=age)
     (finding,) = check()._vacuum([table], Server(8192, True, None, None))
     assert str(finding) == "dead rows: expected <= 20%, got a standby does not count them; look at the primary"
     assert finding.ok == "cannot tell"
     assert (age.share, age.worse[:16]) == (0.2, "2 multixacts old")
-    assert replace(table, width=9000, tuples=50).empty_share(8192) == 0.0
+
+
+def test_rows_wider_than_a_page_leave_nothing_empty() -> None:
+    assert Space(1, "public", "a", False, 50, 50, 1, 1, 9000, False, 100).empty_share(8192) == 0.0
+    assert Space(1, "public", "a", False, -1, 50, 1, 1, 9000, False, 100).empty_share(8192) is None

@@ -198,10 +198,12 @@ class Space:
 
     def empty_share(self, block: int) -> float | None:
         """About which share of its pages its rows did not need; None where nobody knows."""
+        if self.tuples < 0:
+            return None
         if self.pages <= _FEW:
             return 0.0
         # a column that came later was not there when the pages were counted; equal keys need less than is thought here
-        if self.tuples < 0 or self.known < (self.columns if self.is_index else 1):
+        if self.known < (self.columns if self.is_index else 1):
             return None
         room = (block - _PAGE_HEAD - _INDEX_TAIL * self.is_index) * self.fill / 100
         needed = ceil(self.tuples / max(1, int(room / self._row)))

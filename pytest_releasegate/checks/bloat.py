@@ -93,7 +93,7 @@ class Bloat(Parameters):
             if self.age.holds(age.share):
                 good += 1
             else:
-                actual = f"{100 * age.share:.4g}%: {age.worse} (vacuum freeze, and end old transactions and slots)"
+                actual = f"{100 * age.share:.2f}%: {age.worse} (vacuum freeze, and end old transactions and slots)"
                 yield find(f"age of {age.what}", expected=wanted, actual=actual, ok=False)
         if good:
             yield find("databases and tables young enough", expected=wanted, actual=f"{good} of {len(ages)}", ok=True)
@@ -116,7 +116,7 @@ class Bloat(Parameters):
     def _dead(self, table: TableState) -> Iterator[Finding]:
         if not self.dead.holds(table.dead_share):
             last = "never vacuumed" if table.vacuumed is None else f"vacuumed {_span(table.vacuumed)} ago"
-            actual = f"{100 * table.dead_share:.4g}% ({table.dead} of {table.live + table.dead}; {last})"
+            actual = f"{100 * table.dead_share:.1f}% ({table.dead} of {table.live + table.dead}; {last})"
             yield find(f"dead rows of {table.label}", expected=self.dead, actual=actual, ok=False)
 
     def _since(self, table: TableState, about: Server) -> Iterator[Finding]:
@@ -158,7 +158,7 @@ def _empty(what: str, most: Threshold, shares: Sequence[_Share]) -> Iterator[Fin
         elif most.holds(share.value):
             good.append(share)
         else:
-            yield find(name, expected=most, actual=f"{100 * share.value:.4g}%, {share.how}", ok=False)
+            yield find(name, expected=most, actual=f"{100 * share.value:.1f}%, {share.how}", ok=False)
     if good:
         name = f"{'tables' if what == 'table' else 'indexes'} with little empty space"
         how = " or ".join(sorted({share.how for share in good}))
@@ -191,10 +191,10 @@ def _evidence(tables: Sequence[TableState], shares: Sequence[_Share]) -> bytes:
             table.live,
             table.dead,
             *("never" if last is None else _span(last) for last in (table.vacuumed, table.analyzed)),
-            f"{100 * table.age.share:.3g}%",
+            f"{100 * table.age.share:.2f}%",
         )
         for table in tables
     ]
     known = [share for share in shares if share.value is not None]
-    empty = [(s.space.label, s.space.pages, f"{100 * (s.value or 0):.3g}%", s.how) for s in known]
+    empty = [(s.space.label, s.space.pages, f"{100 * (s.value or 0):.1f}%", s.how) for s in known]
     return aligned(heads, rows) + b"\n" + aligned(("table or index", "pages", "empty", "how it was seen"), empty)

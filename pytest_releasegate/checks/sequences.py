@@ -92,7 +92,7 @@ class Sequences(Parameters):
         if not self.used.holds(counter.used) or (self.left and not self.left.holds(counter.left)):
             narrow = counter.narrowest
             end = f"{counter.end}, the end of {narrow} ({narrow.type})" if narrow else f"its end, {counter.end}"
-            yield f"{100 * counter.used:.4g}% used, {counter.left} left before {end}"
+            yield f"{100 * counter.used:.2f}% used, {counter.left} left before {end}"
 
 
 def _behind(counter: Counter, column: Column, value: int) -> str:
@@ -107,6 +107,6 @@ def _matches(counter: Counter, pattern: str) -> bool:
 def _evidence(chosen: Sequence[Counter]) -> bytes:
     heads = ("sequence", "fills", "next", "end", "used", "left")
     rows = (
-        (c.label, ", ".join(map(str, c.columns)) or "-", c.next, c.end, f"{100 * c.used:.4g}%", c.left) for c in chosen
+        (c.label, ", ".join(map(str, c.columns)) or "-", c.next, c.end, f"{100 * c.used:.2f}%", c.left) for c in chosen
     )
     return aligned(heads, rows)

@@ -53,6 +53,9 @@ class Settings(Parameters):
     which one must hold; a number without a unit counts in the setting's own, and what is off keeps no upper bound."""
     database: str = ""
     """The environment's database; by default the only one, or `app`."""
+    role: str = ""
+    """Whose values count: those that this role gets when it connects; by default what no role changes, and no role may
+    have others."""
     ignore_roles: list[str] = Field(default_factory=list)
     """Patterns of roles that may have other values, such as `backup_*`; the role that looks always may."""
     restart: bool = Field(default=False, strict=True)
@@ -75,8 +78,8 @@ class Settings(Parameters):
     def look(self, context: Context) -> Iterator[Finding]:
         """Read the settings, and compare."""
         with connect(context, self.database) as connection:
-            found, overrides, waiting = settings(connection, list(self.expect))
-        others = [each for each in overrides if not self._ignores(each.role)]
+            found, overrides, waiting = settings(connection, list(self.expect), self.role)
+        others = [] if self.role else [each for each in overrides if not self._ignores(each.role)]
         context.attach("settings.txt", "text/plain", self._evidence(found, others))
         for name, wanted in self.expect.items():
             yield _compare(name, found[name], _several(wanted))
@@ -139,7 +142,9 @@ def _holds(setting: Setting, value: str, wanted: str) -> bool:
 
 
 def _shown(setting: Setting) -> str:
-    return "not set" if setting.value is None else setting.shown(setting.value) or "empty"
+    if setting.value is None or not setting.known:
+        return "not set" if setting.known else "not known"
+    return setting.shown(setting.value) or "empty"
 
 
 def _several(wanted: Scalar | list[Scalar]) -> list[str]:

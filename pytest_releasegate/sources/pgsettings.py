@@ -21,7 +21,7 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 864
 _AMOUNT = re.compile(r"(-?\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB|us|ms|s|min|h|d)?")
 _TRUE, _FALSE = ("on", "true", "yes", "1"), ("off", "false", "no", "0")
 _SETTINGS = """
-select w.name, s.vartype, coalesce(s.unit, ''), s.min_val, coalesce(s.pending_restart, false),
+select w.name, s.vartype, coalesce(s.unit, ''), s.min_val,
        case when s.name is null and strpos(w.name, '.') > 0 then pg_catalog.current_setting(w.name, true)
             else s.reset_val end,
        s.name is not null,
@@ -41,6 +41,7 @@ where (s.setdatabase = 0 or d.datname = current_database()) and (s.setrole = 0 o
 order by 1, 2, 4
 """
 _WAITING = "select name from pg_catalog.pg_settings where pending_restart order by name"
+_ROLE = "select 1 from pg_catalog.pg_roles where rolname = %s"
 _NAMES = "select name from pg_catalog.pg_settings"
 
 
@@ -116,23 +117,31 @@ class Override:
 
 
 def settings(
-    connection: psycopg.Connection[Any], names: Sequence[str]
+    connection: psycopg.Connection[Any], names: Sequence[str], role: str = ""
 ) -> tuple[dict[str, Setting], list[Override], list[str]]:
-    """The named settings, the values that roles and databases get instead, and what waits for a restart."""
+    """The named settings as a role gets them, or all that have no value of their own; the values that roles and
+    databases get instead; and what waits for a restart."""
     rows = connection.execute(_SETTINGS, [list(names)]).fetchall()
     overrides = [Override(*row) for row in connection.execute(_OVERRIDES).fetchall()]
     waiting = [str(row[0]) for row in connection.execute(_WAITING).fetchall()]
-    for name, *_, known, reads_all in rows:
+    if role and not connection.execute(_ROLE, [role]).fetchone():
+        raise CannotLook(f"the server has no role '{role}'", "correct `role` of the gate")
+    found = {}
+    for name, kind, unit, least, value, known, reads_all in rows:
         if not known and "." not in name:
             _refuse(connection, name, reads_all=reads_all)
-    found = {}
-    for name, kind, unit, least, _, value, *_ in rows:
         mine = [each for each in overrides if each.name.lower() == name.lower()]
-        shared = next((each for each in sorted(mine, key=lambda e: not e.database) if not each.role), None)
-        hidden = shared is None and any(each.own for each in mine)
-        plain = shared.value if shared else value
+        first = _first(mine, role)
+        hidden = first is None and any(each.own for each in mine)
+        plain = first.value if first else value
         found[name] = Setting(name.lower(), kind or "", unit, least == "-1", plain, known=not hidden)
     return found, [each for each in overrides if each.role and not each.own], waiting
+
+
+def _first(overrides: Sequence[Override], role: str) -> Override | None:
+    """Which of the values a role gets: its own in this database, its own, the database's, everybody's."""
+    mine = [each for each in overrides if each.role in ("", role)]
+    return min(mine, key=lambda each: (not each.role, not each.database), default=None)
 
 
 def amount(text: str) -> tuple[float, str]:

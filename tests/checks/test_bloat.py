@@ -77,7 +77,7 @@ def test_dead_rows_fail(environment: Environment, superuser: Any) -> None:
     assert seen.status is Status.FAILED
     names = [line for line in told(seen) if "[no]" in line]
     assert [line.partition("; vacuumed")[0] for line in names] == [
-        "dead rows of public.fine: expected <= 20%, got 50% (1500 of 3000",
+        "dead rows of public.fine: expected <= 20%, got 50.0% (1500 of 3000",
         "dead rows of public.parts_1: expected <= 20%, got 33.3% (999 of 3000",
     ]
     assert look(check(tables=["parts"], exclude=["fine"], dead="<= 40%"), environment).status is Status.PASSED

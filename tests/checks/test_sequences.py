@@ -57,9 +57,9 @@ def test_sequences_in_order_pass(environment: Environment) -> None:
     ]
     text = seen.attached[0][1].decode()
     lines = {line.split("  ")[0]: line.split() for line in text.splitlines()}
-    assert lines["public.clients_id_seq"][1:] == ["public.clients.id", "3", "2147483647", "9.313e-08%", "2147483645"]
-    assert lines["public.down_seq"][1:] == ["public.down.id", "-5", "-2147483648", "1.863e-07%", "1073741822"]
-    assert lines["public.ring"][1:] == ["-", "1", "3", "0%", "3"]
+    assert lines["public.clients_id_seq"][1:] == ["public.clients.id", "3", "2147483647", "0.00%", "2147483645"]
+    assert lines["public.down_seq"][1:] == ["public.down.id", "-5", "-2147483648", "0.00%", "1073741822"]
+    assert lines["public.ring"][1:] == ["-", "1", "3", "0.00%", "3"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_sequences_in_order_pass(environment: Environment) -> None:
         (
             """select setval('other."s ''"".%"', 32767)""",
             """other.s '".% (other.Odd '".%.the % id)""",
-            """100% used, 0 left before 32767, the end of other.Odd '".%.the % id (int2)""",
+            """100.00% used, 0 left before 32767, the end of other.Odd '".%.the % id (int2)""",
         ),
         (
             "select setval('down_seq', -2000000000)",
@@ -83,7 +83,7 @@ def test_sequences_in_order_pass(environment: Environment) -> None:
         (
             "alter sequence numbers maxvalue 100010; select setval('numbers', 100010)",
             "public.numbers (public.clients.number)",
-            "100% used, 0 left before its end, 100010",
+            "100.00% used, 0 left before its end, 100010",
         ),
         (
             "insert into clients (id) values (900)",
@@ -143,7 +143,7 @@ def test_what_must_be_left_can_be_said(environment: Environment, superuser: Any)
     superuser(environment, "drop sequence ring")
     seen = look(Sequences(left=">= 40000", schemas=["other"]), environment)
     assert seen.status is Status.FAILED
-    assert "expected <= 80% used, >= 40000 left, ahead of its columns, got 0.003052% used, 32766 left" in told(seen)[0]
+    assert "expected <= 80% used, >= 40000 left, ahead of its columns, got 0.00% used, 32766 left" in told(seen)[0]
     assert look(Sequences(left=">= 30000"), environment).status is Status.PASSED
 
 

@@ -112,6 +112,22 @@ def test_values_of_roles_and_databases_are_seen(environment: Environment, superu
     assert look(Settings(expect=check.expect, ignore_roles=["out*"]), environment).status is Status.PASSED
 
 
+def test_the_values_of_one_role_are_those_that_it_gets(environment: Environment, superuser: Any) -> None:
+    name = database(environment)
+    superuser(
+        environment,
+        f"""alter role outsider in database {name} set statement_timeout = '20s';
+        alter role {READER} in database {name} set statement_timeout = '1min';
+        alter database {name} set statement_timeout = 0""",
+    )
+    expect = {"statement_timeout": "20s"}
+    assert look(Settings(expect=expect, role="outsider"), environment).status is Status.PASSED
+    seen = look(Settings(expect=expect, role="stranger"), environment)
+    assert (seen.status, seen.findings[0].actual) == (Status.FAILED, "0 (off, or without limit)")
+    seen = look(Settings(expect=expect, role="nobody"), environment)
+    assert (seen.status, "the server has no role 'nobody'" in seen.message) == (Status.ERROR, True)
+
+
 def test_a_value_of_the_role_that_looks_hides_the_servers(environment: Environment, superuser: Any) -> None:
     superuser(environment, f"alter role {READER} in database {database(environment)} set work_mem = '1GB'")
     seen = look(Settings(expect={"work_mem": ">= 1MB"}), environment)

@@ -124,8 +124,9 @@ class Orphans(Parameters):
         """Candidates with how many of their rows have a value, and how many of those have no parent."""
         ignored = {(named(read.table, tables), read.columns) for read in map(Reference.parse, self.no_keys)}
         ignored |= {(pair.child, pair.columns) for pair in undeclared}
-        chosen = [pair for pair in candidates(connection, tables) if (pair.child, pair.columns) not in ignored]
-        chosen = [pair for pair in chosen if pair.child in selected(tables, self.tables, self.exclude)]
+        inside = set(selected(tables, self.tables, self.exclude))
+        found = [pair for pair in candidates(connection, tables) if pair.child in inside]
+        chosen = [pair for pair in found if (pair.child, pair.columns) not in ignored]
         keys = resolved(connection, chosen)
         rows = count_each(connection, context, [key.valued(where.get(key.child.label, "")) for key in keys], 300.0)
         lost = orphans(connection, context, keys, where)

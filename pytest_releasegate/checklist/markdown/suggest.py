@@ -19,7 +19,14 @@ RULES: tuple[tuple[str, str], ...] = (
         "http: {url: /healthz, status: 200}",
     ),
     (r"\brow counts?\b|no data loss|record counts?", "row_counts: {database: app, default: unchanged}"),
-    (r"foreign keys?|referential integrity|\borphan(?:ed)? records?", "foreign_keys: {database: app}"),
+    (r"foreign keys?|referential integrity", "foreign_keys: {database: app}"),
+    (r"\borphan(?:ed)? (?:records?|rows?)", "orphans: {database: app}"),
+    (
+        r"\bindex(?:es)? (?:are |is |were |was )?(?:created|present|valid|in place)|\binvalid index",
+        "indexes: {database: app}",
+    ),
+    (r"\bsequences? .*exhaust\w*|\bexhaust\w* .*sequences?|\bid exhaustion", "sequences: {database: app}"),
+    (r"\bdead (?:tuples|rows)\b|\b(?:table|index) bloat|\bwraparound\b|\bvacuum", "bloat: {database: app}"),
     (
         r"\btls\b|\bssl\b|\bhttps\b|certificates?\b|encryption in transit|data in transit",
         'tls: {endpoints: ["app.example.com:443"], min_days: 30}',
@@ -43,7 +50,7 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"release notes?|change ?log", "document: {path: CHANGELOG.md}"),
     (r"(?:documented|documentation|runbook|\breadme\b|\bdocs?\b)", "document: {path: docs/runbook.md}"),
     (
-        r"\bdatabase connect(?:ion|ivity)|\bdb connect|\bindex(?:es)? (?:created|present)|"
+        r"\bdatabase connect(?:ion|ivity)|\bdb connect|"
         r"\bmigrations? (?:table|applied|ran|run)|\bsql\b|\bnull values?",
         'sql: {database: app, query: select count(*) from clients, expect: ">= 1"}',
     ),

@@ -35,7 +35,11 @@ def test_each_suggestion_loads_in_place_of_the_word(product, check):
     [
         ("Health endpoint returns 200", "http", "Health endpoint"),
         ("Row counts match", "row_counts", "Row counts"),
-        ("No orphaned records", "foreign_keys", "orphaned records"),
+        ("No orphaned records", "orphans", "orphaned records"),
+        ("Foreign keys intact", "foreign_keys", "Foreign keys"),
+        ("Indexes created successfully", "indexes", "Indexes created"),
+        ("No sequence near exhaustion", "sequences", "sequence near exhaustion"),
+        ("Table bloat acceptable", "bloat", "Table bloat"),
         ("TLS certificate valid", "tls", "TLS"),
         ("Error rate under 1 %", "metrics", "Error rate"),
         ("Release notes written", "document", "Release notes"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.sources.pgtables import Table, quoted, require_schemas
-from pytest_releasegate.sources.postgres import count_each
+from pytest_releasegate.sources.postgres import bound, count_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "Counter", "furthest", "sequences"]
 
+_TOGETHER = 200
 _WIDTHS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 # a column is filled by a sequence that it owns, or whose next value its default takes; partitions follow their parent
 _SEQUENCES = """
@@ -156,17 +157,20 @@ def furthest(
     connection: psycopg.Connection[Any], context: Context, asked: Sequence[tuple[Counter, Column]]
 ) -> list[tuple[Counter, Column, int]]:
     """The columns that hold what their sequence has yet to give, with the value furthest in its direction."""
-    # whether there is such a value is planned much faster than which is the largest
-    there = count_each(connection, context, [_is_ahead(*pair) for pair in asked], at_most=300.0)
-    ahead = [pair for pair, found in zip(asked, there, strict=True) if found]
+    # whether there is such a value is planned much faster than which is the largest, and side by side faster than below
+    ahead: list[tuple[Counter, Column]] = []
+    for start in range(0, len(asked), _TOGETHER):
+        part = asked[start : start + _TOGETHER]
+        bound(connection, context, at_most=300.0)
+        row = connection.execute(f"select {', '.join(_is_ahead(*pair) for pair in part)}".encode()).fetchone() or ()
+        ahead += [pair for pair, found in zip(part, row, strict=True) if found]
     values = count_each(connection, context, [_furthest(*pair) for pair in ahead], at_most=300.0)
     return [(*pair, value) for pair, value in zip(ahead, values, strict=True)]
 
 
 def _is_ahead(counter: Counter, column: Column) -> str:
     sign = ">=" if counter.increment > 0 else "<="
-    rows = f"select from {column.table.source} where {quoted(column.name)} {sign} {counter.next}"
-    return f"select (exists ({rows}))::int"
+    return f"exists (select from {column.table.source} where {quoted(column.name)} {sign} {counter.next})"
 
 
 def _furthest(counter: Counter, column: Column) -> str:

@@ -51,7 +51,11 @@ select xn.nspname, x.relname, tn.nspname, t.relname, t.relkind = 'p', t.oid::big
        x.relispartition, m.amname, i.indisunique, i.indisexclusion, i.indnullsnotdistinct, i.indisvalid,
        i.indisready, i.indislive, k.keys, k.included,
        case when i.indpred is not null then pg_catalog.pg_get_expr(i.indpred, i.indrelid, true) end,
-       concat_ws(' ', i.indclass, i.indcollation, i.indoption, i.indnkeyatts, e.conexclop::text)
+       concat_ws(' ', i.indclass, i.indcollation, i.indoption, i.indnkeyatts, e.conexclop::text),
+       case when not (i.indisvalid and i.indisready and i.indislive) then exists (
+           select from pg_catalog.pg_locks h join pg_catalog.pg_database d on d.oid = h.database
+           where d.datname = current_database() and h.relation = i.indrelid and h.granted
+             and h.mode = 'ShareUpdateExclusiveLock') else false end
 from mine i
 join keys k on k.indexrelid = i.indexrelid
 join pg_catalog.pg_class t on t.oid = i.indrelid
@@ -118,6 +122,8 @@ class Index:
     included: tuple[str, ...]
     predicate: str
     details: str
+    worked_on: bool
+    """Something holds the lock on its table that builds and vacuums take."""
 
     @property
     def label(self) -> str:
@@ -143,7 +149,9 @@ class Index:
             return ""
         words = [word for word, good in (("valid", self.valid), ("ready", self.ready), ("live", self.live)) if not good]
         sql = f"{quoted(self.schema)}.{quoted(self.name)}"
-        if self.table.partitioned:
+        if self.worked_on:
+            mend = "its table is being indexed or vacuumed: look again when that has ended"
+        elif self.table.partitioned:
             mend = "a partition has no part of it; create that, then: alter index ... attach partition"
         elif not self.live or "_ccnew" in self.name or "_ccold" in self.name:
             mend = f"drop index concurrently {sql}"
@@ -220,5 +228,5 @@ def _index(row: tuple[Any, ...]) -> Index:
         Key(text, sql, collate, operators, down != "0", first != "0", expression == "true")
         for text, sql, collate, operators, down, first, expression in row[15]
     )
-    shape: tuple[Any, ...] = (keys, tuple(row[16]), row[17] or "", row[18])
+    shape: tuple[Any, ...] = (keys, tuple(row[16]), row[17] or "", *row[18:])
     return Index(row[0], row[1], table, *row[6:15], *shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 from pydantic import ValidationError
 
@@ -150,6 +151,21 @@ def test_an_index_that_cannot_be_used_fails(
     assert seen.status is Status.FAILED, seen.message
     assert told(seen)[0] == f"{name}: expected valid, ready and live, got {actual} [no]"
     assert look(Indexes(ignore=[name.split(" on ")[0]]), environment).status is Status.PASSED
+
+
+def test_an_index_that_may_be_being_built_is_no_reason_to_build_it_again(
+    environment: Environment, superuser: Any, server: Any
+) -> None:
+    superuser(environment, spoilt("clients_name_idx"))
+    name = environment.databases["app"].rsplit("/", 1)[1]
+    with psycopg.connect(server.dsn(name)) as connection:
+        connection.execute("lock table clients in share update exclusive mode")
+        seen = look(Indexes(), environment)
+        connection.rollback()
+    assert seen.status is Status.FAILED
+    assert (
+        "got not valid (its table is being indexed or vacuumed: look again when that has ended) [no]" in told(seen)[0]
+    )
 
 
 def test_a_named_index_that_cannot_be_used_is_told_once(environment: Environment, superuser: Any) -> None:

@@ -128,6 +128,15 @@ def test_orphans_fail_and_can_be_listed(
     assert len(superuser(environment, query)) == int(actual.split()[0])
 
 
+@pytest.mark.parametrize(
+    ("user", "message"), [("filtered", "row-level security"), ("outsider", "permission denied for schema other")]
+)
+def test_rows_that_the_role_may_not_see_are_an_error(fresh_database: Any, user: str, message: str) -> None:
+    made = fresh_database(SCRIPT + "alter table clients enable row level security", user=user)
+    seen = look(Orphans(keys=KEYS), made)
+    assert (seen.status, message in seen.message) == (Status.ERROR, True), seen.message
+
+
 def test_rows_can_be_left_out(environment: Environment, superuser: Any) -> None:
     superuser(environment, SLEEPING + "insert into notes values (4, 9, 9, true)")
     keys = {"notes.client_id": "clients.id"}

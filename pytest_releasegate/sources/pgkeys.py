@@ -74,7 +74,7 @@ class ForeignKey:
     parent: Table
     validated: bool
     enforced: bool
-    disabled: tuple[tuple[str, str], ...]
+    sleeping: tuple[tuple[str, str], ...]
     """The triggers of it that are disabled, each after its table."""
     full: bool
     """MATCH FULL: a key that is null in part violates it."""
@@ -85,6 +85,11 @@ class ForeignKey:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.child.label} -> {self.parent.label}"
+
+    @property
+    def disabled(self) -> int:
+        """How many of its triggers are disabled."""
+        return len(self.sleeping)
 
     @property
     def faults(self) -> list[str]:
@@ -98,10 +103,10 @@ class ForeignKey:
 
     def _asleep(self) -> str:
         tables: dict[str, list[str]] = {}
-        for table, name in self.disabled:
+        for table, name in self.sleeping:
             tables.setdefault(table, []).append(name)
         where = "; ".join(f"on {table}: {', '.join(names)}" for table, names in tables.items())
-        return f"{len(self.disabled)} of its triggers disabled ({where})"
+        return f"{self.disabled} of its triggers disabled ({where})"
 
     def violating(self, where: str = "") -> str:
         """The rows that violate it, from FROM on; `where` is one predicate on the child's rows."""

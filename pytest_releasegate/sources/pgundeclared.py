@@ -238,7 +238,7 @@ def _key(pair: Pair, parts: Sequence[tuple[str, str]]) -> ForeignKey:
         parent=pair.parent,
         validated=True,
         enforced=True,
-        disabled=(),
+        sleeping=(),
         full=False,
         temporal=False,
         columns=tuple(column for column, _ in parts),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources.pgdump import CALLS_OUT, binaries_for, dump, plain_schema, restore
 from pytest_releasegate.sources.pgsample import fill
-from pytest_releasegate.sources.pgserver import PostgresError, PostgresServer
+from pytest_releasegate.sources.pgserver import PostgresError, PostgresServer, PostgresUnavailableError
 from pytest_releasegate.sources.postgres import connect, database_name
 
 if TYPE_CHECKING:
@@ -143,9 +143,11 @@ def blank(binaries: Path | None = None) -> Iterator[Scratch]:
 
 @contextmanager
 def _started(binaries: Path | None) -> Iterator[PostgresServer]:
-    server = PostgresServer(binaries, settings=SETTINGS)
     try:
+        server = PostgresServer(binaries, settings=SETTINGS)
         server.start()
+    except PostgresUnavailableError as error:
+        raise CannotLook(str(error)) from None
     except PostgresError as error:
         raise CannotLook(f"the scratch server did not start: {error}", "is there room on its disk?") from None
     try:

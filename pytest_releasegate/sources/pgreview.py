@@ -1,0 +1,243 @@
+"""The hazards of migration files: what their text tells and squawk says, held against what was tried and the sizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.sources.pgddl import Action, actions, label
+from pytest_releasegate.sources.pghazards import File, Hazard, remember
+from pytest_releasegate.sources.pgrisks import Risk, risks, strong_lock, writes_in
+from pytest_releasegate.sources.pgtrace import blocks_writes
+from pytest_releasegate.sources.squawk import opinions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_releasegate.sources.pghazards import Known
+    from pytest_releasegate.sources.pgsplit import Script, Statement
+    from pytest_releasegate.sources.pgtrace import Traced
+    from pytest_releasegate.sources.squawk import Cry
+
+__all__ = ["hazards", "in_transaction"]
+
+UNNAMED = ("42P01", "42703", "42704", "42883", "3F000", "42P07", "42710", "42701", "42723", "3D000", "42809", "0A000")
+"""SQLSTATEs that say no more than that the scratch server does not have what the file expects, or has it already."""
+_SLOW_MILLISECONDS = 1000.0
+
+
+def in_transaction(script: Script, known: Known) -> bool:
+    """Whether a file runs in one transaction that it does not begin itself."""
+    if script.alone:
+        return False
+    return _implied(script) if known.together is None else known.together
+
+
+def hazards(
+    scripts: Sequence[Script], known: Known, cries: Sequence[Sequence[Cry]], traces: Sequence[Sequence[Traced]]
+) -> Iterator[Hazard]:
+    """The hazards of files in their order; what is none is told with the reason."""
+    for script, cried, traced in zip(scripts, cries, traces, strict=True):
+        by_line = {(each.statement.line, each.statement.column): each for each in traced}
+        together = in_transaction(script, known)
+        file = File(script, known, together, inside=together)
+        for statement in script.statements:
+            mine = list(_of_statement(file, statement, by_line.get((statement.line, statement.column))))
+            mine += opinions(script, statement, cried, mine, file.fresh)
+            yield from mine
+        yield from _unguarded(file)
+
+
+def _implied(script: Script) -> bool:
+    """SET LOCAL outside of a transaction would do nothing: its author expects one."""
+    words = [action.verb for statement in script.statements for action in actions(statement.code)]
+    local = any(statement.code.startswith("set local ") for statement in script.statements)
+    return local and "begin" not in words
+
+
+def _of_statement(file: File, statement: Statement, traced: Traced | None) -> Iterator[Hazard]:
+    done = actions(statement.code)
+    file.fresh |= {action.table for action in done if action.verb in ("create-table", "create-view")}
+    file.fresh |= traced.made if traced else set()
+    yield from _run(file, statement, traced)
+    yield from _alone(file, statement, done)
+    found = [_settled(file, statement, action, risk, traced) for action in done for risk in _risks(file, action)]
+    slow = any(not hazard.cleared for risk, hazard in found if risk.needs not in ("lock", "versions", "failure"))
+    slow = slow or bool(traced and traced.milliseconds >= _SLOW_MILLISECONDS)
+    yield from (hazard for risk, hazard in found if risk.rule)
+    yield from _unforeseen(file, statement, traced, [risk for risk, _ in found])
+    if slow:
+        heavy = {risk.table for risk, _ in found if risk.rule and risk.needs in ("scan", "rewrite", "index")}
+        yield from _held(file, statement, heavy)
+    writes = [hazard for risk, hazard in found if risk.needs == "write" and not hazard.cleared]
+    locked = _locked(file, done, traced)
+    yield from _mixed(file, statement, locked)
+    file.writes += writes
+    remember(file, statement, done, locked)
+
+
+def _run(file: File, statement: Statement, traced: Traced | None) -> Iterator[Hazard]:
+    """What the server said when the statement was tried."""
+    if traced is None or not traced.error:
+        return
+    make = Hazard(file.script.name, statement.line, "does-not-run", traced.error, "correct the statement")
+    if traced.state == "42601":
+        yield replace(make, rule="syntax-error", instead="correct the SQL")
+    elif file.known.strict or statement.trouble:
+        yield replace(make, instead="write it for the migration's own runner" if statement.trouble else make.instead)
+    elif traced.state not in UNNAMED and traced.state != "25001":
+        yield replace(make, cleared="the scratch server has not all that the file expects")
+
+
+def _alone(file: File, statement: Statement, done: Sequence[Action]) -> Iterator[Hazard]:
+    wants = [action for action in done if action.concurrently or action.verb in ("vacuum", "vacuum-full")]
+    if wants and file.inside and wants[0].verb != "refresh":
+        yield Hazard(
+            file.script.name,
+            statement.line,
+            "ban-concurrent-index-creation-in-transaction",
+            "it cannot run inside of a transaction",
+            "give it a file of its own that runs without one",
+        )
+
+
+def _risks(file: File, action: Action) -> Iterator[Risk]:
+    yield from risks(action)
+    body = file.bodies.get(action.column) if action.verb == "call" else None
+    for write, why in writes_in(body or ""):
+        what = f"{action.column}() does an {write.verb}: {why}"
+        yield Risk("unbatched-write", "write", write.table, what, "write in batches by key, and commit each")
+
+
+def _settled(
+    file: File, statement: Statement, action: Action, risk: Risk, traced: Traced | None
+) -> tuple[Risk, Hazard]:
+    table = risk.table
+    if action.verb in ("drop-index", "reindex") and not table:
+        locked = sorted(traced.locks) if traced else []
+        table = file.indexes.get(label(action.column), "") or (locked[0] if len(locked) == 1 else "")
+    made = Hazard(file.script.name, statement.line, risk.rule, _named(table, risk.what), risk.instead)
+    return risk, replace(made, cleared=_cleared(file, statement, action, replace(risk, table=table), traced))
+
+
+def _named(table: str, what: str) -> str:
+    return f"{table}: {what}" if table and table not in what else what
+
+
+def _cleared(file: File, statement: Statement, action: Action, risk: Risk, traced: Traced | None) -> str:
+    """Why a risk is none; empty where it is one."""
+    known, table = file.known, risk.table
+    if table in file.fresh:
+        return f"{table} is made by the same file"
+    if risk.needs == "versions":
+        absent = known.sizes is not None and table and table not in known.sizes
+        if risk.rule == "renaming-table" and table in file.views | _later_views(file):
+            return f"a view takes the name {table}"
+        empty = known.sizes is not None and table in known.sizes and known.sizes[table].bytes == 0
+        return known.small(table) if absent or (empty and risk.rule == "ban-truncate") else ""
+    if risk.needs == "lock":
+        return known.small(table) or ("it waits no longer than lock_timeout" if file.timeout else "")
+    if small := known.small(table):
+        return small
+    if risk.rule == "adding-not-nullable-field" and (table, action.column) in file.filled:
+        return f"a validated CHECK says that {action.column} is not null"
+    estimate = known.estimates.get((file.script.name, statement.line))
+    if risk.needs == "write" and estimate is not None and estimate < known.large_rows:
+        return f"the target's planner expects {estimate} rows"
+    return _proved(risk, traced)
+
+
+def _proved(risk: Risk, traced: Traced | None) -> str:
+    if traced is None or traced.error or traced.outside or not risk.table or risk.needs == "write":
+        return ""
+    touched = traced.rewritten | traced.scanned | traced.indexed
+    if not touched & {risk.table}:
+        return "tried on the scratch server: nothing was rewritten, scanned or indexed"
+    return ""
+
+
+def _later_views(file: File) -> set[str]:
+    made = (action for statement in file.script.statements for action in actions(statement.code))
+    return {action.table for action in made if action.verb == "create-view"}
+
+
+def _unforeseen(file: File, statement: Statement, traced: Traced | None, seen: Sequence[Risk]) -> Iterator[Hazard]:
+    """What was seen on the scratch server, and what no text told: in functions, blocks and by cascades."""
+    if traced is None or traced.error:
+        return
+    known = {risk.table for risk in seen}
+    make = Hazard(file.script.name, statement.line, "", "", "do it apart, when nobody works, or without the lock")
+    for table in sorted((traced.rewritten | traced.indexed) - known - file.fresh - _truncated(statement)):
+        what = "is rewritten" if table in traced.rewritten else "gets an index built"
+        if blocks_writes(traced.locks.get(table, "AccessShare")):
+            small = file.known.small(table)
+            yield replace(make, rule="table-rewrite", what=f"{table} {what} while it is locked", cleared=small)
+    for table, rows in traced.written.items():
+        if rows >= file.known.large_rows and table not in known | file.fresh:
+            yield replace(
+                make,
+                rule="unbatched-write",
+                what=f"{rows} rows of {table} are written by one statement",
+                instead="write in batches by key, each in its own transaction",
+            )
+
+
+def _truncated(statement: Statement) -> set[str]:
+    return {action.table for action in actions(statement.code) if action.verb in ("truncate", "drop-table")}
+
+
+def _held(file: File, statement: Statement, told: set[str]) -> Iterator[Hazard]:
+    """Something slow runs while others wait for a lock that was taken earlier."""
+    tables = {table: line for table, line in reversed(file.locks) if line <= statement.line and table not in told}
+    if tables and file.inside:
+        since = ", ".join(f"{table} (line {line})" for table, line in sorted(tables.items()))
+        yield Hazard(
+            file.script.name,
+            statement.line,
+            "lock-held-over-slow-statement",
+            f"it runs while {since} stays locked",
+            "put it in a transaction of its own, after the one that takes the lock",
+        )
+
+
+def _mixed(file: File, statement: Statement, locked: Sequence[str]) -> Iterator[Hazard]:
+    """Tables are changed in the transaction in which many rows were written."""
+    if locked and file.inside and file.writes:
+        written = file.writes[0]
+        file.writes.clear()
+        yield Hazard(
+            file.script.name,
+            statement.line,
+            "dml-with-ddl",
+            f"{locked[0]} is changed in the transaction that writes rows on line {written.line}",
+            "write rows in transactions of their own, before or after",
+        )
+
+
+def _locked(file: File, done: Sequence[Action], traced: Traced | None) -> list[str]:
+    """The tables of others' that a statement locks against writes."""
+    if traced is not None and not traced.error and not traced.outside:
+        tables = [table for table, mode in traced.locks.items() if blocks_writes(mode)]
+    else:
+        tables = [file.indexes.get(label(action.column), "") for action in done if action.verb == "drop-index"]
+        tables += [table for action in done for table in strong_lock(action)]
+    sizes = file.known.sizes
+    return [
+        table
+        for table in dict.fromkeys(tables)
+        if table and table not in file.fresh and (sizes is None or table in sizes)
+    ]
+
+
+def _unguarded(file: File) -> Iterator[Hazard]:
+    if file.unguarded:
+        line, table = file.unguarded[0]
+        more = f", and so do {len(file.unguarded) - 1} more statements" if len(file.unguarded) > 1 else ""
+        yield Hazard(
+            file.script.name,
+            line,
+            "missing-lock-timeout",
+            f"it waits for a lock on {table} without end, and all wait behind it{more}",
+            "set lock_timeout before it, such as SET LOCAL lock_timeout = '5s'",
+            warning=True,
+        )

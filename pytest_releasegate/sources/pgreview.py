@@ -59,8 +59,8 @@ def _of_statement(file: File, statement: Statement, traced: Traced | None) -> It
     done = actions(statement.code)
     file.fresh |= {action.table for action in done if action.verb in ("create-table", "create-view")}
     file.fresh |= traced.made if traced else set()
-    yield from _run(file, statement, traced)
-    yield from _alone(file, statement, done)
+    alone = list(_alone(file, statement, done))
+    yield from alone or _run(file, statement, traced)
     found = [_settled(file, statement, action, risk, traced) for action in done for risk in _risks(file, action)]
     slow = any(not hazard.cleared for risk, hazard in found if risk.needs not in ("lock", "versions", "failure"))
     slow = slow or bool(traced and traced.milliseconds >= _SLOW_MILLISECONDS)

@@ -1,0 +1,252 @@
+"""`migration`: what squawk cries about and is none, what it is silent about and is one, each by file and line."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from pydantic import ValidationError
+
+from pytest_releasegate.checks import migration as kind
+from pytest_releasegate.checks.migration import Migration
+from pytest_releasegate.model import Environment, Status
+from pytest_releasegate.sources.pgscratch import Scratch, scratch
+from pytest_releasegate.testing import look
+from tests.checks.test_pgscratch import context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SCRIPT = """
+create table versions (version text primary key);
+insert into versions values ('001');
+create table countries (code text primary key);
+insert into countries values ('de');
+create table big (id int primary key, country text, price numeric(6,2), name varchar(20), seen boolean, note text);
+insert into big select n, 'de', 1, 'n', n % 100 = 0, 'n' from generate_series(1, 2000) n;
+create index on big (seen) where seen;
+create function touch() returns trigger language plpgsql as 'begin return new; end';
+analyze;
+"""
+ROUTINE = "create function f() returns void language plpgsql as $$ begin update big set name = 'x'; end $$;"
+CHECK = "alter table big add constraint k check (id > 0) not valid;"
+HIDDEN = "do $$ begin alter table big add column c uuid default gen_random_uuid(); end $$;"
+GUARD = "set local lock_timeout = '5s';\n"
+
+
+@pytest.fixture(scope="module")
+def environment(new_database: Callable[..., Environment]) -> Environment:
+    return new_database(SCRIPT)
+
+
+@pytest.fixture(scope="module")
+def copied(environment: Environment) -> Iterator[Scratch]:
+    """One scratch copy for all: a new server for each test would cost a second."""
+    with scratch(context(environment)) as copy:
+        yield copy
+
+
+@pytest.fixture
+def reviewed(
+    environment: Environment, tmp_path: Path, copied: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """Review files by their texts; the first is 002. Each look has a database of its own on the one server."""
+
+    @contextmanager
+    def clone(*_: Any, **__: Any) -> Iterator[Scratch]:
+        with psycopg.connect(copied.server.dsn(), autocommit=True) as connection:
+            connection.execute("drop database if exists cloned")
+            connection.execute(f"create database cloned template {copied.database}")
+        yield Scratch(copied.server, "cloned", "schema")
+
+    def review(*texts: str, real: bool = False, **parameters: Any) -> Any:
+        if not real:
+            monkeypatch.setattr(kind, "scratch", clone)
+        (tmp_path / "migrations").mkdir()
+        for number, text in enumerate(texts, 2):
+            (tmp_path / "migrations" / f"{number:03}_x.up.sql").write_text(text)
+        return look(Migration(**{"large_rows": 1000, **parameters}), environment, root=tmp_path)
+
+    return review
+
+
+def wrong(seen: Any) -> list[str]:
+    """The hazards, each as `line rule`, in the order of the files."""
+    found = (finding.name.removeprefix("migrations/") for finding in seen.findings if finding.ok == "no")
+    return [name.replace("002_x.up.sql:", "") for name in found]
+
+
+def test_files_that_harm_nobody_pass(reviewed: Callable[..., Any]) -> None:
+    seen = reviewed(
+        GUARD
+        + "alter table big add column born date;\n"
+        "create table fresh (id int primary key, big int references big);\n"
+        "create index on fresh (big);\n"
+        "alter table countries add constraint short check (length(code) = 2);\n"
+        "update countries set code = upper(code);\n"
+        "alter table big alter price type numeric(10,2);\n"
+        "alter table big alter name type text;\n"
+        "alter table big alter id set not null;\n"
+        "alter table big add column other int references countries_of_big;\n".replace("countries_of_big", "big"),
+        real=True,
+    )
+    assert seen.status is Status.PASSED, wrong(seen)
+    told = {finding.name: finding.actual for finding in seen.findings}
+    assert (
+        "tried on the scratch server: nothing was rewritten" in told["migrations/002_x.up.sql:7 changing-column-type"]
+    )
+    assert "fresh is made by the same file" in told["migrations/002_x.up.sql:4 require-concurrent-index-creation"]
+    assert "countries is small on the target (1 rows" in told["migrations/002_x.up.sql:5 constraint-missing-not-valid"]
+    assert told["migration files looked at"] == "1"
+    assert told["statements tried looked at"] == "10"
+    assert b"public.big AccessExclusive" in {e.name: body for e, body in seen.attached}["statements.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "hazards"),
+    [
+        ("alter table big add column born date;", ["1 missing-lock-timeout"]),
+        ("create trigger t before update on big for each row execute function touch();", ["1 missing-lock-timeout"]),
+        ("create policy p on big using (true);", ["1 missing-lock-timeout"]),
+        ("alter table big enable row level security;", ["1 missing-lock-timeout"]),
+        ("create table fresh (id int references big);", ["1 missing-lock-timeout"]),
+        (GUARD + "alter table big add column c uuid default gen_random_uuid();", ["2 adding-field-with-default"]),
+        (GUARD + "alter table big alter name type varchar(10);", ["2 changing-column-type"]),
+        (GUARD + "alter table big alter id type bigint;", ["2 changing-column-type"]),
+        (GUARD + "alter table big alter note set not null;", ["2 adding-not-nullable-field"]),
+        (GUARD + "alter table big add check (id > 0);", ["2 constraint-missing-not-valid"]),
+        (GUARD + "create index on big (name);", ["2 require-concurrent-index-creation"]),
+        (GUARD + "create index concurrently on big (name);", ["2 ban-concurrent-index-creation-in-transaction"]),
+        ("create index concurrently on big (name);", []),
+        ("update big set name = 'x';", ["1 unbatched-write"]),
+        ("update big set name = 'x' where seen;", []),
+        ("delete from big where id between 1 and 50;", []),
+        ("do $$ begin update big set name = 'x'; end $$;", ["1 unbatched-write"]),
+        (ROUTINE + "\nselect f();", ["2 unbatched-write"]),
+        (ROUTINE, []),
+        (GUARD + "alter table big drop column note;", ["2 ban-drop-column"]),
+        (
+            GUARD + "alter table countries add column c int;\nupdate big set name = 'x';",
+            ["3 unbatched-write", "3 lock-held-over-slow-statement"],
+        ),
+        (
+            GUARD + "update big set name = 'x';\nalter table countries add column c int;",
+            ["2 unbatched-write", "3 dml-with-ddl"],
+        ),
+        (GUARD + CHECK + "\nalter table big validate constraint k;", ["3 lock-held-over-slow-statement"]),
+        (
+            "set lock_timeout = '5s';\nalter table big add constraint k check (note is not null) not valid;\n"
+            "alter table big validate constraint k;\nalter table big alter note set not null;",
+            [],
+        ),
+        ("selec 1;", ["1 syntax-error"]),
+        ("select 1;\n\\i other.sql\n", ["2 does-not-run"]),
+        (GUARD + "alter table bigg add column c int;", ["2 does-not-run"]),
+        (GUARD + HIDDEN, ["2 table-rewrite"]),
+    ],
+)  # fmt: skip
+def test_hazards_are_found_where_they_stand(reviewed: Callable[..., Any], text: str, hazards: list[str]) -> None:
+    seen = reviewed(text)
+    assert wrong(seen) == hazards
+    assert seen.status is (Status.FAILED if hazards else Status.PASSED), (seen.message, wrong(seen))
+
+
+def test_a_hazard_says_what_and_what_to_do(reviewed: Callable[..., Any]) -> None:
+    (seen,) = (f for f in reviewed(GUARD + "update big set name = 'x';").findings if f.ok == "no")
+    assert str(seen) == (
+        "migrations/002_x.up.sql:2 unbatched-write: expected writes to large tables in batches, got public.big: one "
+        "update may touch all rows and locks them to the end; write in batches by key, each in its own transaction"
+    )
+
+
+def test_plans_of_the_target_are_evidence(reviewed: Callable[..., Any]) -> None:
+    seen = reviewed("update big set name = 'x' where seen;\ninsert into countries select name from big where seen;")
+    (text,) = (body.decode() for evidence, body in seen.attached if evidence.name == "plans.txt")
+    assert "migrations/002_x.up.sql:1: 20 rows expected" in text
+    assert "migrations/002_x.up.sql:2: 20 rows expected" in text
+
+
+def test_one_hazard_is_ignored_with_a_reason_and_others_are_not(reviewed: Callable[..., Any]) -> None:
+    because = "version 1.3 does not read it any more"
+    seen = reviewed(
+        GUARD + "alter table big drop column note;\nalter table big drop column name;",
+        ignore=[
+            {"rule": "ban-drop-column", "at": "migrations/002_x.up.sql:2", "because": because},
+            {"rule": "ban-drop-table", "at": "002_x.up.sql", "because": because},
+        ],
+    )
+    assert wrong(seen) == ["3 ban-drop-column"]
+    told = {finding.name: finding.actual for finding in seen.findings}
+    assert told["migrations/002_x.up.sql:2 ban-drop-column"].endswith(f"none here: {because}")
+    assert told["ignore ban-drop-table at 002_x.up.sql"] == "none there"
+
+
+def test_only_what_is_asked_counts(reviewed: Callable[..., Any]) -> None:
+    seen = reviewed("alter table big drop column note;\nupdate big set name = 'x';", about=["syntax"])
+    assert seen.status is Status.PASSED
+    assert seen.findings[0].expected == "SQL that PostgreSQL runs"
+
+
+def test_the_runner_may_set_the_timeout_and_the_transaction(reviewed: Callable[..., Any]) -> None:
+    text = "alter table countries add column c int;\nupdate big set name = 'x';"
+    seen = reviewed(text, lock_timeout=False, transaction="file")
+    assert wrong(seen) == ["2 unbatched-write", "2 lock-held-over-slow-statement"]
+
+
+def test_a_file_without_its_way_back_fails(reviewed: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "002_x.down.sql").write_text("select 1;")
+    seen = reviewed("select 1;", "select 1;", rollback="{name}.down.sql")
+    assert [f.name for f in seen.findings if f.ok == "no"] == ["migrations/003_x.up.sql:1 missing-rollback-script"]
+    assert "there is no 003_x.down.sql" in str(seen.findings[0])
+
+
+def test_files_that_the_target_has_are_left_out(reviewed: Callable[..., Any], tmp_path: Path) -> None:
+    applied = "select version from versions union select '0002'"
+    seen = reviewed("drop table big;", "select 1;", applied=applied)
+    assert seen.status is Status.PASSED
+    assert [f.actual for f in seen.findings if f.name == "migration files looked at"] == ["1"]
+
+
+def test_a_table_of_an_earlier_pending_file_is_empty_on_the_target(reviewed: Callable[..., Any]) -> None:
+    seen = reviewed("create table fresh (id int);", "create index on fresh (id);")
+    assert seen.status is Status.PASSED, wrong(seen)
+    assert "public.fresh is not on the target yet" in seen.findings[0].actual
+
+
+def test_nothing_pending_is_inconclusive(reviewed: Callable[..., Any]) -> None:
+    seen = reviewed("select 1;", applied="select '2'")
+    assert seen.status is Status.INCONCLUSIVE
+    assert [f.actual for f in seen.findings] == ["0", "0"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"files": "nothing/*.sql"}, "no migration file matches nothing/*.sql"),
+        ({"since": "009"}, "1 are older than '009'"),
+        ({"applied": "select version from version"}, "version"),
+        ({"database": "other"}, "has no database 'other'"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_an_error(
+    reviewed: Callable[..., Any], parameters: dict[str, Any], message: str
+) -> None:
+    seen = reviewed("select 1;", **parameters)
+    assert seen.status is Status.ERROR
+    assert message in seen.message
+
+
+def test_without_squawk_it_is_an_error(reviewed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_releasegate.sources.squawk.which", lambda *_, **__: None)
+    seen = reviewed("select 1;")
+    assert seen.status is Status.ERROR
+    assert "pip install 'pytest-releasegate[migration]'" in seen.message
+
+
+def test_parameters_are_checked() -> None:
+    assert kind.Migration.model_validate({"files": "a.sql"}).files == ["a.sql"]
+    with pytest.raises(ValidationError):
+        Migration(ignore=[{"rule": "x", "at": "y", "because": "no"}])

@@ -140,7 +140,7 @@ class Migration(Parameters):
         for file in files if self.rollback else ():
             base = file.name.rpartition("/")[2].removesuffix(".sql").removesuffix(".up")
             path = self.rollback.replace("{name}", base)
-            if not file.downward and not (context.root / path).is_file():
+            if not file.back.strip() and not (context.root / path).is_file():
                 yield Hazard(file.name, 1, "missing-rollback-script", f"there is no {path}", "write it, and try it")
 
     def _tell(self, files: Sequence[Script], told: Sequence[Hazard]) -> Iterator[Finding]:

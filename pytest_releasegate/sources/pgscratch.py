@@ -125,7 +125,8 @@ def scratch(
         dump(server.binaries, text, archive, data=content == "data", seconds=context.remaining(at_most))
         seconds = context.remaining(at_most)
         left = restore(server.binaries, copy.dsn, archive, seconds, without=out, names=source.called)
-        archive.unlink()
+        for file in server.folder.glob("archive*"):
+            file.unlink()
         if content == "sample":
             with connect(context, database, at_most=at_most) as connection, copy.connect() as target:
                 fill(connection, target, rows)

@@ -62,8 +62,8 @@ class Script:
     statements: tuple[Statement, ...]
     alone: bool = False
     """The file asks its runner for no transaction."""
-    downward: int = 0
-    """The line where the way back begins, in files that hold both."""
+    back: str = ""
+    """The way back, in files that hold both."""
 
 
 @dataclass(slots=True)
@@ -97,15 +97,14 @@ def script(text: str, name: str = "") -> Script:
     text = text.replace("\r\n", "\n")
     down = _DOWN.search(text)
     up = _UP.search(text)
-    begin, end = 0, len(text)
+    begin, end, back = 0, len(text), ""
     if down and (up or "//@" in down[0] or "===" in down[0]):
         if up and up.start() > down.start():
-            begin = up.end()
+            begin, back = up.end(), text[down.end() : up.start()]
         else:
-            end = down.start()
+            end, back = down.start(), text[down.end() :]
     forward = re.sub(r"[^\n]", " ", text[:begin]) + text[begin:end]
-    line = text.count("\n", 0, end) + 1 if end < len(text) else 0
-    return Script(name, forward, tuple(split(forward)), bool(_ALONE.search(text)), line)
+    return Script(name, forward, tuple(split(forward)), bool(_ALONE.search(text)), back)
 
 
 def split(text: str) -> Iterator[Statement]:

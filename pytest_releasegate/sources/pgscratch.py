@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.sources.pgdump import CALLS_OUT, binaries_for, dump, plain_schema, restore
+from pytest_releasegate.sources.pgdump import CALLS_OUT, binaries_for, dump, newest_binaries, plain_schema, restore
 from pytest_releasegate.sources.pgsample import fill
 from pytest_releasegate.sources.pgserver import PostgresError, PostgresServer, PostgresUnavailableError
 from pytest_releasegate.sources.postgres import connect, database_name
@@ -134,9 +134,9 @@ def scratch(
 
 
 @contextmanager
-def blank(binaries: Path | None = None) -> Iterator[Scratch]:
-    """An empty database, where there is nothing to copy."""
-    with _started(binaries) as server:
+def blank() -> Iterator[Scratch]:
+    """An empty database of the newest PostgreSQL here, where there is nothing to copy."""
+    with _started(newest_binaries()) as server:
         with Scratch(server, "postgres", "schema").connect() as connection:
             connection.execute("create database scratch")
         yield Scratch(server, "scratch", "schema")

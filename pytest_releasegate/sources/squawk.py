@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -26,14 +27,15 @@ STYLE = frozenset(
     {
         *("prefer-bigint-over-int", "prefer-bigint-over-smallint", "prefer-identity", "prefer-text-field"),
         *("prefer-timestamp-tz", "prefer-timestamptz", "prefer-robust-stmts", "prefer-repack", "ban-char-field"),
+        *("require-timeout-settings", "require-lock-timeout", "require-statement-timeout"),
         *("syntax-error", "ban-create-domain-with-constraint", "require-table-schema", "require-enum-value-ordering"),
     }
 )
-"""Rules that are not asked for: about how things are written, and the syntax, of which the server knows more."""
+"""Rules that are not asked for: about how things are written, and what is known better here."""
+_DROPPED = re.compile(
+    r"drop\s+(?P<kind>(?:materialized\s+)?view|function|procedure|type|sequence|domain)\s+(?:if\s+exists\s+)?(?P<name>[\w.\"]+)"
+)
 _NONE = {
-    "require-timeout-settings": "see missing-lock-timeout; a limit of the statement itself is not asked for",
-    "require-lock-timeout": "see missing-lock-timeout",
-    "require-statement-timeout": "a limit of the statement itself is not asked for",
     "ban-drop-not-null": "a constraint less hurts nobody while the migration runs",
     "ban-drop-constraint": "a constraint less hurts nobody while the migration runs",
     "renaming-object": "nothing outside of the schema uses its name",
@@ -84,19 +86,35 @@ def opinions(
     known = {hazard.rule for hazard in mine}
     done = actions(statement.code)
     tables = {action.table for action in done if action.table}
+    told: set[str] = set()
     for line, _, rule, message in _within(script, statement, cried):
         # squawk's parser is not the server's, and style hurts nobody while a migration runs
-        if rule not in STYLE and rule not in known and not known & _OVERLAPS.get(rule, set()):
-            yield Hazard(script.name, line, rule, message, cleared=_cleared(rule, done, tables <= set(fresh)))
+        if rule in STYLE or rule in known | told or known & _OVERLAPS.get(rule, set()):
+            continue
+        told.add(rule)
+        cleared = _cleared(rule, done, bool(tables) and tables <= set(fresh)) or _made_anew(script, statement)
+        yield Hazard(script.name, line, rule, message, cleared=cleared)
 
 
 def _cleared(rule: str, done: Sequence[Action], fresh: bool) -> str:
     """Why a rule that squawk cries about is no hazard; empty where it is one."""
     if rule in _NONE:
         return _NONE[rule]
-    if done and fresh:
+    if fresh:
         return "its table is made by the same file"
     return "neither work that grows with the table nor a lock that is held" if done and rule in _JUDGED else ""
+
+
+def _made_anew(script: Script, statement: Statement) -> str:
+    """Whether what is dropped is made by the same file, before or after."""
+    found = _DROPPED.match(statement.code)
+    if not found:
+        return ""
+    make = re.compile(
+        rf"create\s+(?:or\s+replace\s+)?{found['kind']}\s+(?:if\s+not\s+exists\s+)?{re.escape(found['name'])}(?!\w)"
+    )
+    made = any(make.match(each.code) for each in script.statements)
+    return f"the {found['kind']} {found['name']} is made by the same file" if made else ""
 
 
 def _within(script: Script, statement: Statement, cried: Sequence[Cry]) -> Iterator[Cry]:

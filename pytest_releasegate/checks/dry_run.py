@@ -215,7 +215,7 @@ class DryRun(Parameters):
         if told.up.error:
             yield _ran("up", told.up)
             return
-        actual = f"exit code {told.command} after {told.command_seconds:.1f} s"
+        actual = f"exit code {told.command} after {told.command_seconds:.1f} s; what it said is in command.txt"
         yield find(self.command, expected="exit code 0 on the migrated copy", actual=actual, ok=told.command == 0)
         yield counted("tables of the copy", told.tables)
 

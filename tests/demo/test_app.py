@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from releasegate_demo.compatible import broken_pages
 from releasegate_demo.web.logs import redact
 
 CANARY = "Canary 000-12-3456, write to someone@example.net or call (202) 555-0147."
@@ -329,3 +330,10 @@ def test_names_in_known_fields_are_masked_in_other_text() -> None:
         "id": 7,
         "key": "8f2c1d7e-5b3a-49d6",
     }
+
+
+def test_pages_that_answer_make_a_database_compatible(demo: Any) -> None:
+    account = demo.info.credentials()["clinician"]
+    assert broken_pages(demo.info.super_dsn, "1.4.0", account) == []
+    broken = broken_pages(demo.info.super_dsn, "1.4.0", {**account, "password": "wrong"})
+    assert broken[0].startswith("1.4.0 /auth: ")

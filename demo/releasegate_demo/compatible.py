@@ -21,11 +21,13 @@ def broken_pages(dsn: str, version: str, account: dict[str, str]) -> list[str]:
     """The pages of one version that do not answer as they should, each with its status."""
     with tempfile.TemporaryDirectory(prefix="ehr-") as folder:
         settings = Settings(folder, version, "0" * 40, "2026-01-05T09:00:00+00:00", "", 0, 0, dsn, "for one minute")
-        client = create_app(settings).test_client()
+        app = create_app(settings)
+        client = app.test_client()
         token = TOKEN.search(client.get("/auth").text)
         inside = client.post("/auth", data={**account, "csrf_token": token.group(1) if token else ""})
         answers = {"/auth": 200 if inside.status_code == 302 else inside.status_code}
         answers |= {page: client.get(page).status_code for page in PAGES}
+        app.extensions["ehr"].pool.close()
         return [f"{version} {page}: {status}" for page, status in answers.items() if status >= 300]
 
 

@@ -32,6 +32,7 @@ _ASPECTS: dict[str, Aspect] = {
     **dict.fromkeys(("syntax-error", "does-not-run", "ban-concurrent-index-creation-in-transaction"), "syntax"),
     **dict.fromkeys(("unbatched-write", "dml-with-ddl"), "writes"),
     **dict.fromkeys(("json-column", "adding-required-field", "renaming-column", "renaming-table"), "versions"),
+    "disabling-row-security": "versions",
     **dict.fromkeys(("renaming-object", "ban-set-schema", "ban-drop-column", "ban-drop-table"), "versions"),
     **dict.fromkeys(("ban-drop-schema", "ban-drop-database", "ban-truncate", "ban-truncate-cascade"), "versions"),
     "missing-rollback-script": "rollback",

@@ -33,6 +33,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="whether the runner puts each file into a transaction; by default as the files tell",
     )
+    parser.add_argument(
+        "--one-release",
+        action="store_true",
+        help="the files go out together: a table that an earlier one makes is new for a later one",
+    )
     parser.add_argument("--lint", action="store_true", help="read the files only, and try nothing on a scratch server")
     parser.add_argument("--notes", action="store_true", help="also say what was cleared, and why")
     parser.add_argument("--json", action="store_true", help="one JSON list of all, cleared ones too")
@@ -47,7 +52,9 @@ def run(asked: argparse.Namespace) -> ExitCode:
     from pytest_releasegate.sources.squawk import squawk
 
     files = scripts(list(_paths(asked.files)), Path.cwd())
-    known = Known(together={"auto": None, "file": True, "none": False}[asked.transaction])
+    known = Known(
+        together={"auto": None, "file": True, "none": False}[asked.transaction], one_release=asked.one_release
+    )
     traces: Sequence[Sequence[Traced]] = [[]] * len(files) if asked.lint else _tried(files, known, asked.schema)
     told = list(hazards(files, known, squawk(files), traces))
     if asked.json:

@@ -53,6 +53,8 @@ class Known:
     large_bytes: int = 64 * 1024 * 1024
     together: bool | None = None
     """Whether the runner puts each file into one transaction; None where the files tell."""
+    one_release: bool = False
+    """Whether the files go out together, so that tables of an earlier one are new for a later one."""
     strict: bool = False
     """Whether whatever does not run is wrong: the scratch copy has the schema of the target."""
     estimates: Mapping[tuple[str, int], int] = field(default_factory=dict)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.sources.pgddl import Action, actions, label
 from pytest_releasegate.sources.pghazards import File, Hazard, remember
-from pytest_releasegate.sources.pgrisks import Risk, risks, strong_lock, writes_in
+from pytest_releasegate.sources.pgrisks import Risk, risks, strong_lock
 from pytest_releasegate.sources.pgtrace import blocks_writes
+from pytest_releasegate.sources.pgwrites import writes_in
 from pytest_releasegate.sources.squawk import opinions
 
 if TYPE_CHECKING:
@@ -37,15 +38,17 @@ def hazards(
     scripts: Sequence[Script], known: Known, cries: Sequence[Sequence[Cry]], traces: Sequence[Sequence[Traced]]
 ) -> Iterator[Hazard]:
     """The hazards of files in their order; what is none is told with the reason."""
+    made: set[str] = set()
     for script, cried, traced in zip(scripts, cries, traces, strict=True):
         by_line = {(each.statement.line, each.statement.column): each for each in traced}
         together = in_transaction(script, known)
-        file = File(script, known, together, inside=together)
+        file = File(script, known, together, set(made), inside=together)
         for statement in script.statements:
             mine = list(_of_statement(file, statement, by_line.get((statement.line, statement.column))))
             mine += opinions(script, statement, cried, mine, file.fresh)
             yield from mine
         yield from _unguarded(file)
+        made |= file.fresh if known.one_release else set()
 
 
 def _implied(script: Script) -> bool:
@@ -128,7 +131,7 @@ def _cleared(file: File, statement: Statement, action: Action, risk: Risk, trace
     """Why a risk is none; empty where it is one."""
     known, table = file.known, risk.table
     if table in file.fresh:
-        return f"{table} is made by the same file"
+        return f"{table} is made by the same {'release' if known.one_release else 'file'}"
     if risk.needs == "versions":
         absent = known.sizes is not None and table and table not in known.sizes
         if risk.rule == "renaming-table" and table in file.views | _later_views(file):

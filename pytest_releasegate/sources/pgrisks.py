@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pytest_releasegate.sources.pgddl import Action, actions, referred
-from pytest_releasegate.sources.pgsplit import split
+from pytest_releasegate.sources.pgddl import Action, referred
+from pytest_releasegate.sources.pgwrites import blanked, is_bounded, writes_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Needs", "Risk", "risks", "strong_lock", "writes_in"]
+__all__ = ["Needs", "Risk", "risks", "strong_lock"]
 
 Needs = Literal["scan", "rewrite", "index", "write", "lock", "versions", "failure"]
 """Why it is a risk: work that grows with the table, a lock that waits, what other versions expect, or sure failure."""
@@ -27,8 +27,6 @@ _DEFAULT = re.compile(
     r"\bdefault\s+(.*?)(?=\s+(?:not\s+null|null|unique|check|references|primary|constraint|generated|collate)\b|$)",
     re.DOTALL,
 )
-_KEY = r"(?:\w+\.)?\"?(?:\w*id|uuid|\w*key|code|slug|name|email|version|ctid)\"?"
-_VALUE = r"(?:''|[-+]?\d+|\$\d+|:\w+|\(*\s*(?:''|\d+))"
 _WEAK = frozenset(
     {
         *("validate", "set-statistics", "create-view", "vacuum", "enum-value", "routine", "call", "timeout", "reset"),
@@ -69,39 +67,8 @@ def strong_lock(action: Action) -> list[str]:
     return [table for table in (action.table, action.other if action.verb != "rename-table" else "") if table]
 
 
-def writes_in(body: str) -> Iterator[tuple[Action, str]]:
-    """The writes in the text of a routine that may touch all of a table, each with the reason."""
-    pieces = list(split(body))
-    commits = any(re.match(r"commit\b", piece.code) for piece in pieces)
-    depth = 0
-    for piece in pieces:
-        code = piece.code
-        start = re.search(r"\b(?:update|delete\s+from|merge\s+into)\s+(?!of\b|set\b)[\w\"]", _blanked(code))
-        before = code[: start.start()] if start else code
-        opened = len(re.findall(r"(?<!end )\bloop\b", _blanked(before)))
-        closed = len(re.findall(r"\bend\s+loop\b", _blanked(before)))
-        depth += opened - closed
-        for action in actions(code[start.start() :]) if start else _dynamic(code):
-            bounded = is_bounded(action)
-            if depth > 0 and not commits:
-                yield action, "a loop that never commits is one long transaction"
-            elif depth <= 0 and not bounded:
-                yield action, "it may touch all rows in one statement"
-
-
-def is_bounded(action: Action) -> bool:
-    """Whether the condition of a write keeps it to few rows, as far as its text tells."""
-    text = _blanked(action.rest)
-    _, found, where = text.partition(" where ") if " where " in text else text.partition("where ")
-    if not found:
-        return False
-    few = rf"\blimit\s|\bbetween\b|\bfalse\b|\bcurrent\s+of\b|\b{_KEY}\s*=\s*{_VALUE}|\b{_KEY}\s+in\s*\(\s*{_VALUE}"
-    both = re.search(r">=?", where) and re.search(r"<=?(?!>)", where)
-    return bool(re.search(few, where) or both)
-
-
 def _add_column(action: Action) -> Iterator[Risk]:
-    text = _blanked(action.rest)
+    text = blanked(action.rest)
     table, column = action.table, action.column
     default = _DEFAULT.search(text)
     value = default[1].strip() if default else ""
@@ -172,7 +139,7 @@ def _foreign_key(action: Action) -> Risk:
 
 
 def _add_constraint(action: Action) -> Iterator[Risk]:
-    text = _blanked(action.rest)
+    text = blanked(action.rest)
     if re.search(r"\bnot\s+valid\b|\bnot\s+enforced\b|\busing\s+index\s+(?!tablespace)", text):
         return
     if action.verb == "add-check":
@@ -246,6 +213,17 @@ def _detach(action: Action) -> Iterator[Risk]:
         )
 
 
+def _row_security(action: Action) -> Iterator[Risk]:
+    if action.rest.startswith("disable"):
+        yield Risk(
+            "disabling-row-security",
+            "versions",
+            action.table,
+            "whoever may read or write the table sees all of its rows",
+            "change its policies instead",
+        )
+
+
 def _heavy(action: Action) -> Iterator[Risk]:
     if action.concurrently:
         return
@@ -306,16 +284,6 @@ def _do(action: Action) -> Iterator[Risk]:
         yield Risk("unbatched-write", "write", write.table, f"{write.verb} in a block: {why}", instead)
 
 
-def _dynamic(code: str) -> list[Action]:
-    """The write in a text that is executed."""
-    found = re.search(r"\bexecute\s+(?:format\s*\(\s*)?'((?:update|delete\s+from)\s(?:[^']|'')*)'", code, re.IGNORECASE)
-    return actions(found[1].lower().replace("%i", "dynamic")) if found else []
-
-
-def _blanked(text: str) -> str:
-    return re.sub(r"'(?:[^']|'')*'", "''", text)
-
-
 _BREAKING_INSTEAD = "first release a version that does not need it any more, then say so in `ignore`"
 _BREAKING = {
     "drop-column": ("ban-drop-column", "{} goes with its data, and versions that read it break"),
@@ -341,6 +309,7 @@ _FINDERS = {
     "detach": _detach,
     **dict.fromkeys(("reindex", "refresh", "vacuum-full", "cluster", "rewrite", "set-expression"), _heavy),
     "attach": _attach,
+    "row-security": _row_security,
     "validate": _validate,
     "domain-constraint": _domain,
     **dict.fromkeys(_BREAKING, _gone),

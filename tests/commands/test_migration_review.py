@@ -55,6 +55,7 @@ SAFE = {
     "function that is not called": "create function f() returns void language sql as $$ update t set a = 1 $$",
     "batch by key": "update t set a = 1 where id between 1 and 1000",
     "batch by limit": "delete from t where id in (select id from t where old limit 500)",
+    "no row": "delete from t where false",
     "one row": "update t set a = 1 where id = 5",
     "batches that commit": "do $$ begin loop update t set a = 1 where id in (select id from t where b limit 99);\n"
     "exit when not found; commit; end loop; end $$",
@@ -98,8 +99,12 @@ HAZARDS = {
     "update of many": ("update only t as x set a = 1 where a is null", "unbatched-write"),
     "update by a join": ("update t set a = u.a from u where u.id = t.id", "unbatched-write"),
     "update after a with": ("with x as (select 1) update t set a = 1", "unbatched-write"),
+    "delete of all": ("delete from t where not false", "unbatched-write"),
+    "update of all": ("update t set a = 1 where 1 = 1", "unbatched-write"),
+    "row security off": ("alter table t disable row level security", "disabling-row-security"),
     "delete": ("delete from t where status = 'old'", "unbatched-write"),
     "block": ("do $$ begin if true then update t set a = 1; end if; end $$", "unbatched-write"),
+    "block after texts": ("do $$ begin if 'some text' <> '' then delete from t; end if; end $$", "unbatched-write"),
     "block of texts": ("do $$ begin execute 'delete from t'; end $$", "unbatched-write"),
     "loop without commit": (
         "do $x$ begin loop update t set a = 1 where id in (select id from t limit 9); end loop; end $x$",
@@ -172,6 +177,13 @@ def test_tables_of_earlier_files_are_not_new(review: Callable[..., Any]) -> None
     ]
     cleared = [each["line"] for each in told if each["cleared"].startswith("tried on the scratch server")]
     assert cleared == [2, 3, 4]
+
+
+def test_tables_of_earlier_files_are_new_in_one_release(review: Callable[..., Any]) -> None:
+    texts = {"1.sql": "create table t (a text);", "2.sql": GUARD + "create index on t (a);"}
+    assert wrong(review(texts, "--lint")[1]) == ["2.sql require-concurrent-index-creation"]
+    code, (told,) = review(texts, "--lint", "--one-release")
+    assert (code, told["cleared"]) == (0, "public.t is made by the same release")
 
 
 def test_what_was_there_before_comes_from_a_schema(review: Callable[..., Any], tmp_path: Path) -> None:

@@ -84,3 +84,13 @@ class Pool:
             self._free.put(None)
         else:
             self._free.put(connection)
+
+    def close(self) -> None:
+        """Close the connections that nobody has; the pool opens others when asked."""
+        for _ in range(self.size):
+            connection = self._free.get_nowait()
+            if connection is not None:
+                connection.close()
+                self.open -= 1
+        for _ in range(self.size):
+            self._free.put(None)

@@ -10,7 +10,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources.pgdump import CALLS_OUT, binaries_for, dump, newest_binaries, plain_schema, restore
 from pytest_releasegate.sources.pgsample import fill
 from pytest_releasegate.sources.pgserver import PostgresError, PostgresServer, PostgresUnavailableError
-from pytest_releasegate.sources.postgres import connect, database_name
+from pytest_releasegate.sources.postgres import connect, database_name, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -122,7 +122,8 @@ def scratch(
         _prepare(copy, source, out)
         archive = server.folder / "archive"
         text = context.resolve(context.environment.databases[database_name(context, database)])
-        dump(server.binaries, text, archive, data=content == "data", seconds=context.remaining(at_most))
+        with several(context, database, most=1):
+            dump(server.binaries, text, archive, data=content == "data", seconds=context.remaining(at_most))
         seconds = context.remaining(at_most)
         left = restore(server.binaries, copy.dsn, archive, seconds, without=out, names=source.called)
         for file in server.folder.glob("archive*"):

@@ -1,125 +1,50 @@
-"""`row_counts`: how the numbers of rows changed since the snapshot of this release."""
+"""`row_counts`: how the rows changed since the snapshot of this release, or how two databases differ."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, GetCoreSchemaHandler
+from pydantic import Field, field_validator, model_validator
 
-from pytest_releasegate.check import counted, find
+from pytest_releasegate.check import find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
-from pytest_releasegate.params import Parameters, Threshold, text_schema
-from pytest_releasegate.sources.pgtables import aligned, count_rows, selected, user_tables
-from pytest_releasegate.sources.postgres import connect, database_name
+from pytest_releasegate.params import Parameters
+from pytest_releasegate.sources.pgcontent import as_text_always, layouts
+from pytest_releasegate.sources.pgcounts import Asked, ask_again, compared, measure
+from pytest_releasegate.sources.pgdiff import differences, pair
+from pytest_releasegate.sources.pgestimates import estimates
+from pytest_releasegate.sources.pgscan import shared
+from pytest_releasegate.sources.pgtables import named, selected, user_tables
+from pytest_releasegate.sources.postgres import database_name, one_predicate
+from pytest_releasegate.sources.rowchange import Change
+from pytest_releasegate.sources.rowdiff import Diff, expectations
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from pydantic_core import core_schema
+    import psycopg
 
     from pytest_releasegate.check import Context
-    from pytest_releasegate.model import Finding, Kept
+    from pytest_releasegate.model import Finding
+    from pytest_releasegate.sources.pgcounts import Told
+    from pytest_releasegate.sources.pgtables import Table
 
 __all__ = ["Change", "RowCounts"]
 
-_WORDS = ("unchanged", "new", "dropped", "any")
-_RANGE = re.compile(r"([+-]\d+)(?:\s*\.\.\s*([+-]\d+))?")
-_ALLOWED = "unchanged, +120, -5, -0 (none lost), +0..+50, '>= 5', '== 120', new, dropped or any"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What may become of a table's rows: a word, a difference, a range of differences, or a bound on the new number."""
-
-    text: str
-    word: str = ""
-    least: int | None = None
-    most: int | None = None
-    total: Threshold | None = None
-
-    @classmethod
-    def parse(cls, value: Any) -> Change:
-        """Read the text of a change; raises `ValueError` that says what is allowed."""
-        if isinstance(value, Change):
-            return value
-        if hint := _unquoted(value):
-            raise ValueError(f"expected {_ALLOWED}; got the number {value}: YAML drops the sign, so {hint}")
-        text = " ".join(str(value).split())
-        if text in _WORDS:
-            return cls(text, least=0, most=0) if text == "unchanged" else cls(text, word=text)
-        if text == "-0":
-            return cls(text, least=0)
-        return cls._parse_range(text) or cls._parse_total(text)
-
-    @classmethod
-    def _parse_range(cls, text: str) -> Change | None:
-        match = _RANGE.fullmatch(text)
-        if not match:
-            return None
-        least, most = int(match[1]), int(match[2] or match[1])
-        if least > most:
-            raise ValueError(f"expected a range from less to more, such as +0..+50; got '{text}'")
-        return cls(text, least=least, most=most)
-
-    @classmethod
-    def _parse_total(cls, text: str) -> Change:
-        try:
-            return cls(text, total=Threshold.parse(text))
-        except ValueError:
-            raise ValueError(f"expected {_ALLOWED}; got '{text}'") from None
-
-    def holds(self, before: int | None, after: int | None) -> bool:
-        """Whether it allows the change from one number of rows to the other; None is a table that is not there."""
-        if self.word == "dropped":
-            return before is not None and after is None
-        if after is None:
-            return False
-        if self.word == "new":
-            return before is None
-        if self.total is not None:
-            return self.total.holds(after)
-        return self.word == "any" or (before is not None and self._allows(after - before))
-
-    def explain(self, before: int | None) -> str:
-        """What is expected, in numbers where the number before is known."""
-        if self.word or self.total or before is None or self.least is None:
-            return self.text
-        if self.most is None:
-            return f">= {before} ({self.text})"
-        if self.least == self.most:
-            return f"{before + self.least} ({self.text})"
-        return f"{before + self.least}..{before + self.most} ({self.text})"
-
-    def _allows(self, delta: int) -> bool:
-        return (self.least is None or delta >= self.least) and (self.most is None or delta <= self.most)
-
-    def __str__(self) -> str:
-        return self.text
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        """How pydantic reads and writes a change: as its text."""
-        return text_schema(cls, cls.parse)
-
-
-def _unquoted(value: Any) -> str:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return ""
-    return f"write '+{value}' in quotes, or '== {value}'" if value > 0 else f"write '{value or '-0'}' in quotes"
+_SCOPE = ("schemas", "tables", "exclude", "where", "without")
 
 
 class RowCounts(Parameters):
     """The row counts of now against the `snapshot` of this release; the denominator is the tables compared.
 
-    What the snapshot left out (`exclude`, `where`) is left out again.
+    What the snapshot left out (`exclude`, `where`) is left out again. With `against` another database of the
+    environment stands in the snapshot's place, such as staging, or what a backup was restored into.
 
     ```yaml
     row_counts:
       database: app
-      expect: {clients: "-0", appointments: "+120", audit_log: ">= 5", consents: new}
+      expect: {clients: identical, appointments: "+120", audit_log: appended, notes: "-0", consents: new}
       default: unchanged
     ```
     """
@@ -131,22 +56,52 @@ class RowCounts(Parameters):
     """The environment's database; by default the only one, or `app`."""
     moment: str = Field(default="before", pattern=r"^[a-z][a-z0-9_-]*$")
     """The moment of the snapshot to compare with."""
+    against: str = ""
+    """Another database of the environment to compare with, in the place of a snapshot."""
     expect: dict[str, Change] = Field(default_factory=dict)
-    """By table: `unchanged`, `+120`, `-5`, `-0` (none lost), `+0..+50`, `>= 5`, `== 120`, `new`, `dropped` or `any`."""
+    """By table `unchanged`, `+120`, `-5`, `-0` (none lost), `+0..+50`, `~10%`, `>= 5`, `== 120`, `new`, `dropped`,
+    `any`; or, of what the rows hold, `identical`, or `appended`: rows came, and those of before are the same."""
     default: Change = Change.parse("unchanged")
     """What the tables of the snapshot that `expect` does not name must do."""
+    schemas: list[str] = Field(default_factory=list)
+    """With `against`, the schemas whose tables are compared; by default all that users made."""
+    tables: list[str] = Field(default_factory=list)
+    """With `against`, the tables to compare; by default all."""
+    exclude: list[str] = Field(default_factory=list)
+    """With `against`, patterns of tables to leave out, such as `audit.*`."""
+    where: dict[str, str] = Field(default_factory=dict)
+    """With `against`, predicates by table that leave rows out on both sides."""
+    without: dict[str, list[str]] = Field(default_factory=dict)
+    """With `against`, columns by table whose content may differ."""
     least: int = Field(default=1, ge=1, strict=True)
     """How many tables must be compared at least."""
+
+    @field_validator("where")
+    @classmethod
+    def _predicates(cls, where: dict[str, str]) -> dict[str, str]:
+        return {table: one_predicate(text, f"the predicate of {table}") for table, text in where.items()}
+
+    @model_validator(mode="after")
+    def _agree(self) -> RowCounts:
+        if self.against and "moment" in self.model_fields_set:
+            raise ValueError("compare with a `moment` or `against` a database, not both")
+        if not self.against and (given := [key for key in _SCOPE if getattr(self, key)]):
+            raise ValueError(f"`{given[0]}` is what the snapshot says; it belongs here only with `against`")
+        return self
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Count again, and compare table by table."""
         name = database_name(context, self.database)
-        kept = context.recorded(f"row_counts/{name}/{self.moment}")
-        if kept is None:
-            yield self._without_snapshot(name, context)
-            return
-        after = _count_again(context, name, kept.value, self.expect.keys())
-        yield from self._compare(context, kept, after)
+        if self.against:
+            diff = self._between(context, name, database_name(context, self.against))
+        else:
+            kept = context.recorded(f"row_counts/{name}/{self.moment}")
+            if kept is None:
+                yield self._without_snapshot(name, context)
+                return
+            diff = self._since(context, name, kept.value)
+        context.attach("row_counts.txt", "text/plain", diff.table())
+        yield from diff.findings(self.least)
 
     def _without_snapshot(self, name: str, context: Context) -> Finding:
         return find(
@@ -156,74 +111,79 @@ class RowCounts(Parameters):
             ok=Ok.CANNOT_TELL,
         )
 
-    def _compare(self, context: Context, kept: Kept, after: Mapping[str, int]) -> Iterator[Finding]:
-        before: dict[str, int] = kept.value["tables"]
-        labels = sorted({*before, *after})
-        expected = {_label(name, labels): change for name, change in self.expect.items()}
-        labels = sorted({*labels, *expected})
-        changes = {label: expected.get(label, self.default) for label in labels}
-        new = {label for label in labels if label not in before and label not in expected}
-        holds = {
-            label: label not in new and changes[label].holds(before.get(label), after.get(label)) for label in labels
-        }
-        context.attach("row_counts.txt", "text/plain", _table(labels, before, after, changes, holds))
-        quiet = [label for label in labels if holds[label] and label not in expected]
-        for label in labels:
-            if label not in quiet:
-                wanted = "no new table" if label in new else changes[label].explain(before.get(label))
-                actual = _actual(before.get(label), after.get(label))
-                yield find(f"rows of {label}", expected=wanted, actual=actual, ok=holds[label])
-        if quiet:
-            rows = sum(after[label] for label in quiet)
-            actual = f"{self.default} ({len(quiet)} tables, {rows} rows)"
-            yield find("rows of the other tables", expected=self.default, actual=actual, ok=True)
-        yield counted("tables", len(before.keys() & after.keys()), self.least)
-        yield counted("rows", sum(after.values()))
+    def _since(self, context: Context, name: str, snapshot: Mapping[str, Any]) -> Diff:
+        """What became of the tables since the snapshot."""
+        try:
+            before, scope = snapshot["tables"], [snapshot[key] for key in ("named", "where", "exclude", "schemas")]
+        except (KeyError, TypeError):
+            raise CannotLook(f"the snapshot of database '{name}' cannot be read", "take it again") from None
+        with shared(context, name) as connections:
+            tables = self._tables(connections[0], scope[0], *scope[2:])
+            expected = expectations(self.expect, {*before, *(table.label for table in tables)})
+            diff = Diff(before, {}, expected, self.default)
+            guessed = {*snapshot.get("estimated", ())}
+            after: dict[str, int | None] = {}
+            if some := [table for table in tables if table.label in guessed]:
+                after |= estimates(connections[0], some)
+            exact = [table for table in tables if table.label not in guessed]
+            counts, contents = _again(context, connections, exact, snapshot, diff)
+        return Diff(before, after | counts, expected, self.default, guessed, contents)
 
-
-def _count_again(context: Context, name: str, snapshot: Mapping[str, Any], wanted: Collection[str]) -> dict[str, int]:
-    try:
-        named, where = snapshot["named"], snapshot["where"]
-        exclude, schemas = snapshot["exclude"], snapshot["schemas"]
-    except (KeyError, TypeError):
-        raise CannotLook(f"the snapshot of database '{name}' cannot be read", "take it again") from None
-    with connect(context, name) as connection:
+    def _tables(
+        self, connection: psycopg.Connection[Any], names: list[str], exclude: list[str], schemas: list[str]
+    ) -> list[Table]:
         tables = selected(user_tables(connection, schemas), [], exclude)
-        if named:
-            tables = [table for table in tables if {table.label, table.name} & {*named, *wanted}]
-        return count_rows(connection, context, tables, where)
+        if not names:
+            return tables
+        return [table for table in tables if {table.label, table.name} & {*names, *self.expect}]
+
+    def _between(self, context: Context, name: str, other: str) -> Diff:
+        """How this database differs from the other one, as if it had become of it."""
+        if name == other:
+            raise CannotLook(f"database '{name}' cannot be compared with itself", "name another database")
+        with pair(context, other, name) as both:
+            tables = [self._compared(connection) for connection in both.connections]
+            labels = {label for side in tables for label in side}
+            expected = expectations(self.expect, labels)
+            known = list({table.label: table for side in tables for table in side.values()}.values())
+            where = {named(table, known).label: text for table, text in self.where.items()}
+            without = {named(table, known).label: columns for table, columns in self.without.items()}
+            content = {label for label in labels if expected.get(label, self.default).content}
+            before, after, contents = differences(both, tables, where, without, content)
+        return Diff(before, after, expected, self.default, contents=contents, sides=(other, name))
+
+    def _compared(self, connection: psycopg.Connection[Any]) -> dict[str, Table]:
+        """The tables of one side; a table that only the other side has is told, and is no error."""
+        known = user_tables(connection, self.schemas)
+        names = [name for name in self.tables if any(name in (table.label, table.name) for table in known)]
+        chosen = selected(known, names, self.exclude) if names or not self.tables else []
+        return {table.label: table for table in chosen}
 
 
-def _label(name: str, labels: list[str]) -> str:
-    found = [label for label in labels if label == name] or [
-        label for label in labels if label.partition(".")[2] == name
-    ]
-    if len(found) > 1:
-        raise CannotLook(f"`expect` names '{name}', which is in several schemas", f"write {' or '.join(found)}")
-    return found[0] if found else name
-
-
-def _actual(before: int | None, after: int | None) -> str:
-    if before is None and after is None:
-        return "no such table, neither in the snapshot nor now"
-    if after is None:
-        return f"the table is gone ({before} rows before)"
-    if before is None:
-        return f"a new table of {after} rows"
-    return f"{after} ({after - before:+d})" if after != before else f"{after} (unchanged)"
-
-
-def _table(
-    labels: list[str],
-    before: Mapping[str, int],
-    after: Mapping[str, int],
-    changes: Mapping[str, Change],
-    holds: Mapping[str, bool],
-) -> bytes:
-    def row(label: str) -> tuple[object, ...]:
-        old, new = before.get(label), after.get(label)
-        delta = "" if old is None or new is None else f"{new - old:+d}"
-        shown = ["-" if number is None else number for number in (old, new)]
-        return (label, *shown, delta, changes[label], "yes" if holds[label] else "NO")
-
-    return aligned(("table", "before", "after", "delta", "expected", "ok"), map(row, labels))
+def _again(
+    context: Context,
+    connections: list[psycopg.Connection[Any]],
+    tables: list[Table],
+    snapshot: Mapping[str, Any],
+    diff: Diff,
+) -> tuple[dict[str, int | None], dict[str, Told]]:
+    """Count the tables again, and hold their content against what was kept where the gate asks for it."""
+    kept, where = snapshot.get("checksums", {}), snapshot["where"]
+    wanted = [table for table in tables if table.label in diff.before and diff.change(table.label).content]
+    shapes = layouts(connections[0], wanted) if wanted else {}
+    if wanted:
+        as_text_always(connections)
+    contents: dict[str, Told] = {}
+    asked = {table.label: Asked(table, where.get(table.label, "")) for table in tables}
+    for table in wanted:
+        label = table.label
+        found = ask_again(table, where.get(label, ""), kept.get(label), shapes[label], diff.change(label))
+        if isinstance(found, Asked):
+            asked[label] = found
+        else:
+            contents[label] = found
+    measured = measure(context, connections, list(asked.values()))
+    for label in shapes.keys() - contents.keys():
+        rows, shape, change = diff.before[label] or 0, shapes[label], diff.change(label)
+        contents[label] = compared(kept[label], rows, asked[label], shape, measured[label], change)
+    return {label: content.rows for label, content in measured.items()}, contents

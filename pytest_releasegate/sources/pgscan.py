@@ -7,6 +7,7 @@ from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_releasegate.sources.postgres import bound, connect
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["Scan", "grouped", "scans", "shared", "spread"]
+__all__ = ["Scan", "grouped", "scans", "shared", "spread", "together"]
 
 Rows = list[tuple[Any, ...]]
 _Part = TypeVar("_Part")
+_Result = TypeVar("_Result")
 SCAN_SECONDS = 600.0
 _TOGETHER = 50
 _SMALL = 8 * 1024 * 1024
@@ -105,22 +107,30 @@ def spread(
     queue = deque(parts)
 
     def drain(connection: psycopg.Connection[Any]) -> None:
-        while (part := _next(queue)) is not None:
-            work(connection, part)
+        try:
+            while (part := _next(queue)) is not None:
+                work(connection, part)
+        finally:
+            queue.clear()
 
     if min(len(connections), len(parts)) < 2:
         drain(connections[0])
         return
-    with ThreadPoolExecutor(len(connections)) as pool:
-        tasks = [pool.submit(drain, connection) for connection in connections]
+    together(connections, [partial(drain, connection) for connection in connections])
+
+
+def together(connections: Sequence[psycopg.Connection[Any]], jobs: Sequence[Callable[[], _Result]]) -> list[_Result]:
+    """Do the jobs at the same time, each on connections of its own; the first error cancels what runs on any."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        tasks = [pool.submit(job) for job in jobs]
         try:
             for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
                 task.result()
         finally:
-            queue.clear()
             while wait(tasks, timeout=0).not_done:
                 _cancel(connections)
                 wait(tasks, timeout=0.2)
+    return [task.result() for task in tasks]
 
 
 def _next(queue: deque[_Part]) -> _Part | None:

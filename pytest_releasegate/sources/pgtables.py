@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["Table", "aligned", "count_rows", "named", "quoted", "require_schemas", "selected", "user_tables"]
+__all__ = ["Table", "aligned", "count_rows", "named", "picked", "quoted", "require_schemas", "selected", "user_tables"]
 
 RECORD_SCHEMA = "releasegate"
 _MOST_EVIDENCE = 64 * 1024
@@ -91,6 +91,16 @@ def selected(tables: Sequence[Table], names: Sequence[str], exclude: Sequence[st
     """The named tables, or all, without those that a pattern such as `audit.*` or `tmp_*` leaves out."""
     chosen = sorted({named(name, tables) for name in names}) if names else list(tables)
     return [table for table in chosen if not any(_matches(table, pattern) for pattern in exclude)]
+
+
+def picked(tables: Sequence[Table], patterns: Sequence[str], key: str) -> set[str]:
+    """The labels of the tables that patterns under a key of the gate mean; raises `CannotLook` when one means none."""
+    found = {pattern: {table.label for table in tables if _matches(table, pattern)} for pattern in patterns}
+    for pattern, labels in found.items():
+        if not labels:
+            hint = nearest(pattern, [table.label for table in tables])
+            raise CannotLook(f"`{key}` names '{pattern}', and no table that is looked at is called so", hint)
+    return {label for labels in found.values() for label in labels}
 
 
 def count_rows(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_releasegate.sources.postgres import bound, connect
+from pytest_releasegate.sources.postgres import bound, connect, several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,8 +58,9 @@ class Scan:
 def shared(
     context: Context, database: str = "", *, connections: int = 2, at_most: float = SCAN_SECONDS
 ) -> Iterator[list[psycopg.Connection[Any]]]:
-    """Several connections that all see the same instant; the first one exports its snapshot to the others."""
+    """As many connections as are free, that all see the same instant; the first exports its snapshot to the others."""
     with ExitStack() as stack:
+        number = stack.enter_context(several(context, database, most=connections))
         leader = stack.enter_context(connect(context, database, at_most=at_most))
         # a connection that has no more to do waits for the others, longer than one may be idle otherwise
         row = leader.execute(
@@ -67,7 +68,7 @@ def shared(
             [f"{int(at_most)}s"],
         ).fetchone()
         snapshot = str(row[0]) if row else ""
-        others = [connect(context, database, at_most=at_most, snapshot=snapshot) for _ in range(connections - 1)]
+        others = [connect(context, database, at_most=at_most, snapshot=snapshot) for _ in range(number - 1)]
         yield [leader, *(stack.enter_context(other) for other in others)]
 
 

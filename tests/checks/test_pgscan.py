@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +50,8 @@ def tables(connections: Sequence[Any]) -> dict[str, Table]:
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_all_aggregates_of_each_table_in_the_order_asked(environment: Environment, number: int) -> None:
-    looking = context(environment)
-    with shared(looking, connections=number) as connections:
+    looking = context(replace(environment, connections=number))
+    with shared(looking, connections=3) as connections:
         known = tables(connections)
         wanted = [
             Scan(known["small"]),

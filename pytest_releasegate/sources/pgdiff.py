@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
+from pytest_releasegate.sources.keydiff import Keys, walked
 from pytest_releasegate.sources.pgcontent import Buckets, as_text_always, layouts, row_hash
 from pytest_releasegate.sources.pgcounts import Asked, bounds, measure
 from pytest_releasegate.sources.pgscan import SCAN_SECONDS, shared, together
@@ -25,14 +26,13 @@ if TYPE_CHECKING:
     from pytest_releasegate.sources.pgcounts import Content, Told
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["Keys", "Pair", "differences", "pair"]
+__all__ = ["Pair", "differences", "pair"]
 
 _MOST_PARTS = 16384
 _PART_SIZE = 1024
 _FETCH = 20_000
-_SHOWN = 5
+_FINER = 32
 _Result = TypeVar("_Result")
-Tables = "Mapping[str, Table]"
 
 
 class _OfTheOther(Exception):
@@ -54,39 +54,6 @@ class Pair:
         """Do the same on both sides at once; the job is told which side it is on."""
         first, second = self.connections
         return together(self.connections, [partial(_carried, job, 0, first), partial(job, 1, second)])
-
-
-@dataclass(slots=True)
-class Keys:
-    """How many keys differ, and the runs of such keys where they are integers."""
-
-    differing: int = 0
-    missing: int = 0
-    extra: int = 0
-    runs: list[list[int]] = field(default_factory=list)
-
-    def add(self, key: tuple[int, ...], *, before: bool, after: bool) -> None:
-        """Note one key that one side lacks, or whose rows differ."""
-        self.differing += before and after
-        self.missing += before and not after
-        self.extra += after and not before
-        if len(key) == 1:
-            if self.runs and self.runs[-1][1] == key[0] - 1:
-                self.runs[-1][1] = key[0]
-            else:
-                self.runs.append([key[0], key[0]])
-
-    def told(self, key: str, sides: tuple[str, str]) -> str:
-        """The numbers and the first few runs in words."""
-        numbers = (
-            (self.differing, "differing keys"),
-            (self.missing, f"only in {sides[0]}"),
-            (self.extra, f"only in {sides[1]}"),
-        )
-        text = ", ".join(f"{what}: {number}" for number, what in numbers if number)
-        runs = [f"{low}..{high}" if low != high else f"{low}" for low, high in self.runs[:_SHOWN]]
-        more = f" and {len(self.runs) - _SHOWN} more ranges" if len(self.runs) > _SHOWN else ""
-        return f"{text} ({key} {', '.join(runs)}{more})" if runs else text
 
 
 @contextmanager
@@ -198,12 +165,9 @@ def _located(
     found = both.both(by_parts)
     keys = {}
     for label, view in views.items():
-        first, second = (side[label].parts for side in found)
-        bad = sorted(part for part in first.keys() | second.keys() if first.get(part) != second.get(part))
-        given = where.get(label, "")
-        keys[label] = _keys(
-            both, [_rows(tables[side][label], given, view, side, cuts[label][side], bad) for side in (0, 1)]
-        )
+        pairs = (tables[0][label], tables[1][label])
+        search = _Search(both, pairs, where.get(label, ""), view, cuts[label])
+        keys[label] = search.keys(_bad(*(side[label].parts for side in found)))
     return keys
 
 
@@ -216,50 +180,74 @@ def _cuts(view: _View, ends: Sequence[tuple[int | None, int | None]]) -> tuple[B
     return Buckets(view.hashed_key(0), _MOST_PARTS), Buckets(view.hashed_key(1), _MOST_PARTS)
 
 
-def _rows(table: Table, where: str, view: _View, side: int, cut: Buckets, bad: Sequence[int]) -> str:
-    """A query for keys and hashes of the rows in some parts, ordered by key."""
-    value, predicate = row_hash(view.columns[side]), f" and (\n{where}\n)" if where else ""
-    if not cut.width:
-        keys = f"{view.hashed_key(side)}, {view.hashed_key(side, 1)}"
-        inside = f"{cut.sql} = any({_array(bad)}){predicate}"
-        return f"select {keys}, {value} from {table.source} where {inside} order by 1, 2"
-    lows, highs = zip(*(cut.range(part) for part in bad), strict=True)
-    inside = f'{view.integer} between "releasegate range".low and "releasegate range".high{predicate}'
-    rows = f"select {view.integer}::bigint as key, {value} as value from {table.source} where {inside}"
-    ranges = f'unnest({_array(lows)}, {_array(highs)}) "releasegate range"(low, high)'
-    return f"select found.key, found.value from {ranges} cross join lateral ({rows}) found order by 1"
+def _bad(before: Mapping[int, object], after: Mapping[int, object]) -> list[int]:
+    return sorted(part for part in before.keys() | after.keys() if before.get(part) != after.get(part))
 
 
-def _array(numbers: Sequence[int]) -> str:
+def _array(numbers: Sequence[int | None]) -> str:
     return f"'{{{','.join(map(str, numbers))}}}'::bigint[]"
 
 
-def _keys(both: Pair, texts: Sequence[str]) -> Keys:
-    """Walk along the rows of both sides, which are in the order of their keys."""
-    found = Keys()
-    sides = [_stream(both, side, text) for side, text in enumerate(texts)]
-    first, second = (next(side, None) for side in sides)
-    while first or second:
-        if first and (second is None or first[:-1] < second[:-1]):
-            found.add(first[:-1], before=True, after=False)
-            first = next(sides[0], None)
-        elif second and (first is None or second[:-1] < first[:-1]):
-            found.add(second[:-1], before=False, after=True)
-            second = next(sides[1], None)
-        elif first and second:
-            if first[-1] != second[-1]:
-                found.add(first[:-1], before=True, after=True)
-            first, second = (next(side, None) for side in sides)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The search for the differing keys of one table, in the parts of the key that differ."""
 
+    both: Pair
+    tables: tuple[Table, Table]
+    where: str
+    view: _View
+    cuts: tuple[Buckets, Buckets]
 
-def _stream(both: Pair, side: int, text: str) -> Iterator[tuple[int, ...]]:
-    connection = both.connections[side]
-    bound(connection, both.context, SCAN_SECONDS)
-    with connection.cursor(name="releasegate_keys", binary=True) as cursor:
-        cursor.itersize = _FETCH
-        cursor.execute(text.encode())
-        yield from cursor
+    def keys(self, bad: Sequence[int]) -> Keys:
+        """Walk along the rows of both sides in the parts that differ."""
+        if not self.cuts[0].width:
+            return walked(*(self._stream(side, self._hashed(side, bad)) for side in (0, 1)))
+        cut, bad = self._finer(bad)
+        texts = (f"select key, value from {self._ranged(side, cut, bad)} order by 1" for side in (0, 1))
+        return walked(*(self._stream(side, text) for side, text in enumerate(texts)))
+
+    def _finer(self, bad: Sequence[int]) -> tuple[Buckets, list[int]]:
+        """The same search once more, in smaller parts of the parts that differ: fewer rows are fetched then."""
+        coarse = self.cuts[0]
+        width = max(1, coarse.width // _FINER)
+        cut = Buckets(coarse.key, -(-coarse.number * coarse.width // width), coarse.low, width)
+
+        def by_parts(side: int, connection: psycopg.Connection[Any]) -> dict[int, tuple[int, int]]:
+            part = f"(key - {cut.low}::bigint) / {cut.width}::bigint"
+            text = f"select {part}, count(*), sum(value)::text from {self._ranged(side, coarse, bad)} group by 1"
+            bound(connection, self.both.context, SCAN_SECONDS)
+            return {row[0]: (row[1], int(row[2])) for row in connection.execute(text.encode()).fetchall()}
+
+        return cut, _bad(*self.both.both(by_parts))
+
+    def _hashed(self, side: int, bad: Sequence[int]) -> str:
+        """A query for hashes of keys and rows, where the parts are of the key's hash."""
+        keys = f"{self.view.hashed_key(side)}, {self.view.hashed_key(side, 1)}"
+        inside = f"{self.cuts[side].sql} = any({_array(bad)}){self._predicate}"
+        value = row_hash(self.view.columns[side])
+        return f"select {keys}, {value} from {self.tables[side].source} where {inside} order by 1, 2"
+
+    def _ranged(self, side: int, cut: Buckets, bad: Sequence[int]) -> str:
+        """What stands after FROM for keys and hashes of the rows in some ranges of the key."""
+        key, value = self.view.integer, row_hash(self.view.columns[side])
+        inside = f'{key} between "releasegate range".low and "releasegate range".high{self._predicate}'
+        rows = f"select {key}::bigint as key, {value} as value from {self.tables[side].source} where {inside}"
+        lows, highs = zip(*(cut.range(part) for part in bad), strict=True)
+        return (
+            f'unnest({_array(lows)}, {_array(highs)}) "releasegate range"(low, high) cross join lateral ({rows}) found'
+        )
+
+    @property
+    def _predicate(self) -> str:
+        return f" and (\n{self.where}\n)" if self.where else ""
+
+    def _stream(self, side: int, text: str) -> Iterator[tuple[int, ...]]:
+        connection = self.both.connections[side]
+        bound(connection, self.both.context, SCAN_SECONDS)
+        with connection.cursor(name="releasegate_keys", binary=True) as cursor:
+            cursor.itersize = _FETCH
+            cursor.execute(text.encode())
+            yield from cursor
 
 
 def _differs(found: Sequence[Mapping[str, Content]], label: str) -> bool:

@@ -168,7 +168,7 @@ def _again(
     diff: Diff,
 ) -> tuple[dict[str, int | None], dict[str, Told]]:
     """Count the tables again, and hold their content against what was kept where the gate asks for it."""
-    kept, where = snapshot.get("checksums", {}), snapshot["where"]
+    kept, where, late = snapshot.get("checksums", {}), snapshot["where"], snapshot.get("unfinished", ())
     wanted = [table for table in tables if table.label in diff.before and diff.change(table.label).content]
     shapes = layouts(connections[0], wanted) if wanted else {}
     if wanted:
@@ -177,7 +177,7 @@ def _again(
     asked = {table.label: Asked(table, where.get(table.label, "")) for table in tables}
     for table in wanted:
         label = table.label
-        found = ask_again(table, where.get(label, ""), kept.get(label), shapes[label], diff.change(label))
+        found = ask_again(asked[label], kept.get(label), shapes[label], diff.change(label), late)
         if isinstance(found, Asked):
             asked[label] = found
         else:

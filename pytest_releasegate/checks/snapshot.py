@@ -10,7 +10,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.pgcontent import Buckets, as_text_always, layouts
+from pytest_releasegate.sources.pgcontent import Buckets, as_text_always, layouts, unfinished
 from pytest_releasegate.sources.pgcounts import Asked, bounds, kept, measure
 from pytest_releasegate.sources.pgestimates import NEVER, estimates
 from pytest_releasegate.sources.pgscan import shared
@@ -148,9 +148,16 @@ class Snapshot(Parameters):
         found = measure(context, connections, asked)
         counts |= {label: content.rows for label, content in found.items()}
         sums = _kept(asked, shapes, found) if shapes else {}
+        late = {"unfinished": unfinished(connections[0])} if shapes else {}
         scope = {"schemas": self.schemas, "named": [t.label for t in chosen] if self.tables else []}
         told = {"where": where, "exclude": self.exclude, "estimate": self.estimate, "estimated": sorted(guessed)}
-        return {"tables": {table.label: counts[table.label] for table in chosen}, **told, **scope, "checksums": sums}
+        return {
+            "tables": {table.label: counts[table.label] for table in chosen},
+            **told,
+            **scope,
+            **late,
+            "checksums": sums,
+        }
 
     def _guessed(self, chosen: Sequence[Table], where: Mapping[str, str]) -> set[str]:
         patterns = ["*"] if self.estimate is True else self.estimate or []

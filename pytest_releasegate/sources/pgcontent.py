@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["Buckets", "Column", "Layout", "as_text_always", "checksum", "layouts", "row_hash"]
+__all__ = ["Buckets", "Column", "Layout", "as_text_always", "checksum", "layouts", "row_hash", "unfinished"]
 
 MOST_BUCKETS = 1024
 _SAFE = 2**62
@@ -47,6 +47,10 @@ from pg_catalog.pg_index i cross join unnest(i.indkey) with ordinality u(number,
 join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.number
 where i.indrelid = any(%s::bigint[]::oid[]) and i.indisprimary and i.indisvalid and u.place <= i.indnkeyatts
 group by i.indrelid
+"""
+_UNFINISHED = """
+select (xid::text::numeric % 4294967296)::text
+from pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) xid
 """
 _SETTINGS = """
 select set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, YMD', true),
@@ -98,6 +102,8 @@ class Buckets:
     low: int = 0
     width: int = 0
     """How many numbers a range holds; 0 where the parts are remainders of a hash."""
+    late: tuple[int, ...] = ()
+    """Transactions whose rows belong above all ranges, whatever their keys."""
 
     @classmethod
     def of(cls, layout: Layout, low: int | None, high: int | None) -> Buckets:
@@ -127,7 +133,9 @@ class Buckets:
             return f"({self.key} & {self.number - 1})"
         inside = f"({self.key}::bigint - {self.low}::bigint) / {self.width}::bigint"
         outside = f"when {self.key} < {self.low} then -1 when {self.key} > {self.high} then {self.number}"
-        return f"case {outside} else {inside} end"
+        named = ", ".join(f"'{number}'" for number in self.late)
+        late = f"when xmin::text in ({named}) then {self.number} " if named else ""
+        return f"case {late}{outside} else {inside} end"
 
     def range(self, part: int) -> tuple[int | None, int | None]:
         """The least and the greatest key of a part; None where it has no end."""
@@ -149,6 +157,11 @@ def as_text_always(connections: Sequence[psycopg.Connection[Any]]) -> None:
     """Pin the settings by which values become text, so that two sessions write the same value alike."""
     for connection in connections:
         connection.execute(_SETTINGS)
+
+
+def unfinished(connection: psycopg.Connection[Any]) -> list[str]:
+    """The transactions that write while this snapshot is taken, as `xmin` shows them: their rows come later."""
+    return [row[0] for row in connection.execute(_UNFINISHED).fetchall()]
 
 
 def row_hash(columns: Sequence[Column], seed: int = 0) -> str:

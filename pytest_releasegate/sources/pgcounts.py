@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.model import Ok
@@ -102,8 +102,13 @@ def kept(asked: Asked, layout: Layout, content: Content) -> dict[str, Any]:
     return form
 
 
-def ask_again(table: Table, where: str, was: Mapping[str, Any] | None, layout: Layout, change: Change) -> Asked | Told:
-    """What must be asked of a table to compare its content with what was kept; or why it cannot be."""
+def ask_again(
+    asked: Asked, was: Mapping[str, Any] | None, layout: Layout, change: Change, late: Sequence[str]
+) -> Asked | Told:
+    """What more must be asked of a table to compare its content with what was kept; or why it cannot be.
+
+    `late` are the transactions that had not ended then: the rows that they added are new, though their keys are old.
+    """
     if was is None:
         return Ok.CANNOT_TELL, "the snapshot kept no checksum of it: set `checksums: true` in the snapshot's gate"
     if gone := sorted(was["columns"].keys() - layout.by_name.keys()):
@@ -115,7 +120,10 @@ def ask_again(table: Table, where: str, was: Mapping[str, Any] | None, layout: L
     old = change.content == "old"
     if old and not (was["key"] and was["key"] == layout.integer_key):
         return Ok.CANNOT_TELL, "which rows are new is told by a primary key of one integer, and it has none"
-    return Asked(table, where, columns, buckets=_buckets(was, layout, old=old))
+    buckets = _buckets(was, layout, old=old)
+    if old and buckets:
+        buckets = replace(buckets, late=tuple(map(int, late)))
+    return replace(asked, columns=columns, buckets=buckets)
 
 
 def compared(was: Mapping[str, Any], rows: int, asked: Asked, layout: Layout, now: Content, change: Change) -> Told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psycopg
 import pytest
 from pydantic import ValidationError
 
@@ -130,6 +131,21 @@ def test_appended_rows_pass_and_changed_old_ones_do_not(changed: Any, memory: Re
     assert "the old rows differ: id 1..5 (5 rows) [no]" in told(seen)[0]
     changed("delete from log where id = 4")
     assert "rows differ" in told(look(check, environment, memory=memory))[1]
+
+
+def test_rows_of_transactions_that_ended_late_are_new(changed: Any, environment: Environment, server: Any) -> None:
+    with psycopg.connect(server.dsn(environment.databases["app"].rsplit("/", 1)[1])) as writer:
+        writer.execute("insert into log values (101, 'late')")
+        changed("insert into log values (102, 'in time')")
+        memory = Remembered(this=dict(look(Snapshot(checksums=True), environment).kept))
+        writer.commit()
+    check = RowCounts(expect={"log": "appended"})
+    seen = look(check, environment, memory=memory)
+    assert seen.status is Status.PASSED, told(seen)
+    changed("update log set what = 'hidden' where id = 102")
+    assert look(check, environment, memory=memory).status is Status.FAILED
+    changed("update log set what = 'in time' where id = 102; insert into log values (-5, 'dated back')")
+    assert look(check, environment, memory=memory).status is Status.FAILED
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ delete from {0} where id in (3, {1} / 2, {1} - 7);
 insert into {0} select {1} + i, 1, now(), 'new', null, null, true from generate_series(1, 2) i;
 vacuum analyze {0};
 """
-FUSED = ("count(*)", "count(*) - count(amount)", "count(*) - count(note)", "min(at)", "max(at)", "max(id)")
+FUSED = ("count(*)", "count(amount)", "count(note)", "min(id)", "max(id)", "max(at)")
 COLUMNS = ("client_id", "at", "kind", "amount", "note", "done")
 DIFFERING = NAMES[2]
 
@@ -86,12 +87,14 @@ def theirs_of(program: str, before: str, after: str, name: str) -> tuple[float, 
     """Seconds of reladiff on one table, and the keys that it finds on each side."""
     found: tuple[set[int], set[int]] = (set(), set())
     # what makes it fastest: two threads a database, and neither sorted results nor a look for repeated keys
+    # it wraps its lines where a terminal would
+    wide = {**os.environ, "COLUMNS": "10000"}
     fast = ("-j", "2", "--skip-sort-results", "--assume-unique-key")
     command = [program, before, name, after, name, "-k", "id", *fast]
     command += [word for column in COLUMNS for word in ("-c", column)]
 
     def run() -> None:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
         if done.returncode or "ERROR" in done.stderr:
             raise RuntimeError(done.stderr[-2000:])
         for line in done.stdout.splitlines():

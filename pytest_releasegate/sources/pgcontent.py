@@ -56,7 +56,7 @@ _SETTINGS = """
 select set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, YMD', true),
        set_config('intervalstyle', 'postgres', true), set_config('extra_float_digits', '1', true),
        set_config('bytea_output', 'hex', true), set_config('lc_monetary', 'C', true),
-       set_config('xmlbinary', 'base64', true)
+       set_config('xmlbinary', 'base64', true), set_config('jit', 'off', true)
 """
 
 
@@ -102,6 +102,8 @@ class Buckets:
     low: int = 0
     width: int = 0
     """How many numbers a range holds; 0 where the parts are remainders of a hash."""
+    closed: bool = False
+    """Whether all keys are known to be within the ranges."""
     late: tuple[int, ...] = ()
     """Transactions whose rows belong above all ranges, whatever their keys."""
 
@@ -132,6 +134,8 @@ class Buckets:
         if not self.width:
             return f"({self.key} & {self.number - 1})"
         inside = f"({self.key}::bigint - {self.low}::bigint) / {self.width}::bigint"
+        if self.closed:
+            return inside
         outside = f"when {self.key} < {self.low} then -1 when {self.key} > {self.high} then {self.number}"
         named = ", ".join(f"'{number}'" for number in self.late)
         late = f"when xmin::text in ({named}) then {self.number} " if named else ""
@@ -154,7 +158,10 @@ def layouts(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> dic
 
 
 def as_text_always(connections: Sequence[psycopg.Connection[Any]]) -> None:
-    """Pin the settings by which values become text, so that two sessions write the same value alike."""
+    """Pin the settings by which values become text, so that two sessions write the same value alike.
+
+    Compiling is off too: searches by many ranges are guessed to be far longer than they are.
+    """
     for connection in connections:
         connection.execute(_SETTINGS)
 

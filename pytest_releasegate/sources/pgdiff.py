@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -176,7 +176,8 @@ def _cuts(view: _View, ends: Sequence[tuple[int | None, int | None]]) -> tuple[B
     low = min((low for low, _ in ends if low is not None), default=None)
     high = max((high for _, high in ends if high is not None), default=None)
     if made := Buckets.between(view.integer, low, high, _MOST_PARTS, _PART_SIZE):
-        return made, made
+        cut = replace(made, closed=True)
+        return cut, cut
     return Buckets(view.hashed_key(0), _MOST_PARTS), Buckets(view.hashed_key(1), _MOST_PARTS)
 
 

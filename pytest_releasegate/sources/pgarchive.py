@@ -21,16 +21,25 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["Archive", "Contents", "Damaged", "dump_files", "size_of", "written_at"]
+__all__ = ["Archive", "Contents", "Damaged", "Entry", "dump_files", "reason", "size_of", "written_at"]
 
 _DIRECTORY = "toc.dat"
 _WILD = set("*?[")
-_ENTRY = re.compile(r"(\d+); \d+ \d+ (?P<what>[A-Z][A-Z ]*[A-Z]) (?P<rest>.+)")
+_ENTRY = re.compile(r"\d+; \d+ \d+ (?P<what>[A-Z][A-Z ]*[A-Z]) (?:-|\S+) (?P<rest>.*)")
 _ERROR = re.compile(r"^pg_restore: error: (.*)$", re.MULTILINE)
 
 
 class Damaged(Exception):
     """The archive is not one, or breaks off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a table of contents: of what sort the object is, and its name."""
+
+    line: str
+    what: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class Contents:
     text: str
     created: datetime | None
     server: int
-    entries: tuple[tuple[str, str], ...]
+    entries: tuple[Entry, ...]
 
     @property
     def is_tar(self) -> bool:
@@ -48,8 +57,8 @@ class Contents:
         return re.search(r"^;\s+Format: TAR", self.text, re.MULTILINE) is not None
 
     def named(self, what: str) -> list[str]:
-        """The entries of one sort, such as `TABLE DATA`."""
-        return [rest for sort, rest in self.entries if sort == what]
+        """The names of one sort, such as `TABLE DATA`."""
+        return [entry.name for entry in self.entries if entry.what == what]
 
     @property
     def missing(self) -> str:
@@ -75,6 +84,11 @@ class Archive:
         self._context = context
         self._decrypt = [context.resolve(word) for word in decrypt]
         self._binaries: Path | None = None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it is decrypted on the way, so that it can only be read from its start to its end."""
+        return bool(self._decrypt)
 
     def contents(self) -> Contents:
         """The table of contents; raises `Damaged` where there is none that can be read."""
@@ -223,5 +237,6 @@ def _contents(text: str) -> Contents:
     entries = [_ENTRY.match(line) for line in text.splitlines()]
     # the header holds the local time of where it was made; read here, it is taken for this machine's
     at = datetime.strptime(created[1], "%Y-%m-%d %H:%M:%S").astimezone(UTC) if created else None
-    found = tuple((entry["what"], entry["rest"]) for entry in entries if entry)
+    # the last word is the owner
+    found = tuple(Entry(entry[0], entry["what"], entry["rest"].rpartition(" ")[0]) for entry in entries if entry)
     return Contents(text, at, int(version[1]) if version else 0, found)

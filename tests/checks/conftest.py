@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import psycopg
 import pytest
 
 from pytest_releasegate.model import Environment
-from pytest_releasegate.sources.pgserver import PostgresServer
+from pytest_releasegate.sources.pgfiles import give, run
+from pytest_releasegate.sources.pgserver import PostgresServer, find_binaries, has_library
 
 PASSWORD = "correct-horse-battery"
 ROLES = f"""
@@ -104,3 +109,60 @@ def new_database(server: PostgresServer, superuser: Superuser, numbers: Iterator
         return environment
 
     return make
+
+
+@dataclass(frozen=True)
+class Primary:
+    """A server of its own that archives its WAL, knows pg_stat_statements and has had a base backup taken."""
+
+    server: PostgresServer
+    archive: Path
+    base: Path
+
+    @property
+    def environment(self) -> Environment:
+        """Its database `postgres`, for a role that may see what others do."""
+        return Environment(name="test", databases={"app": self.server.dsn("postgres", "watcher", PASSWORD)})
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as the superuser; the rows of the last one."""
+        with psycopg.connect(self.server.dsn(), autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def wait(self, query: str) -> None:
+        """Wait until a query says true."""
+        pause = Event()
+        for _ in range(1000):
+            if self.run(query)[0][0]:
+                return
+            pause.wait(0.02)
+        raise AssertionError(f"{query} never became true")
+
+    def archive_more(self) -> None:
+        """Finish a segment, and wait until it is archived."""
+        ((name,),) = self.run("select pg_walfile_name(pg_create_restore_point('test'))")
+        self.run("select pg_switch_wal()")
+        self.wait(f"select left(last_archived_wal, 24) >= '{name}' from pg_stat_archiver")
+
+
+@pytest.fixture(scope="session")
+def primary() -> Iterator[Primary]:
+    """The server that the kinds of operation share: archiving can be made to fail by a file `stop` in the archive."""
+    folder = Path(tempfile.mkdtemp(prefix="rgwal-"))
+    give(folder)
+    archive, base = folder / "archive", folder / "base"
+    run(["mkdir", str(archive)])
+    settings = {"archive_mode": "on", "archive_command": f"test ! -e {archive}/stop && cp %p {archive}/%f"}
+    if has_library(find_binaries(), "pg_stat_statements"):
+        settings["shared_preload_libraries"] = "pg_stat_statements"
+    try:
+        with PostgresServer(settings={"autovacuum": "off", **settings}) as server:
+            made = Primary(server, archive, base)
+            made.run(f"create role watcher login password '{PASSWORD}' in role pg_monitor")
+            place = f"host={server.socket_dir} port={server.port} user=postgres application_name=standby1"
+            run([str(server.binaries / "pg_basebackup"), "-D", str(base), "-d", place, "-c", "fast", "-R"])
+            yield made
+    finally:
+        shutil.rmtree(folder)

@@ -135,7 +135,7 @@ class Primary:
         """Wait until a query says true."""
         pause = Event()
         for _ in range(1000):
-            if self.run(query)[0][0]:
+            if self.run(query)[:1] == [(True,)]:
                 return
             pause.wait(0.02)
         raise AssertionError(f"{query} never became true")

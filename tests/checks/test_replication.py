@@ -1,0 +1,153 @@
+"""`replication`: a standby that is away, late or stopped does not pass, and an idle primary is no lag."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from pytest_releasegate.checks.replication import Replication
+from pytest_releasegate.model import Environment, Status
+from pytest_releasegate.sources.pgserver import PostgresServer
+from pytest_releasegate.testing import look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+SETTINGS = {"wal_receiver_status_interval": "1s", "wal_retrieve_retry_interval": "50ms"}
+AWAY = "alter system set primary_conninfo = 'host=/nowhere'"
+
+
+class Standby(PostgresServer):
+    """A server over a base backup: its superuser's password is the primary's."""
+
+    def _set_password(self) -> None:
+        """Nothing can be written here."""
+
+
+@pytest.fixture(scope="module")
+def standby(primary: Any) -> Iterator[Environment]:
+    """A standby that streams from the primary."""
+    with Standby(template=primary.base, settings=SETTINGS) as server:
+        primary.wait("select count(*) = 1 from pg_stat_replication where state = 'streaming'")
+        dsn = server.dsn("postgres", "watcher", primary.environment.databases["app"].split(":")[2].split("@")[0])
+        yield Environment(name="test", databases={"app": dsn, "root": _as_superuser(server, primary)})
+
+
+def _as_superuser(server: PostgresServer, primary: Any) -> str:
+    return server.dsn("postgres", "postgres", primary.server._password)
+
+
+def do(environment: Environment, *statements: str) -> str:
+    """Run statements on the standby as the superuser; the value that the last one gives."""
+    import psycopg
+
+    with psycopg.connect(environment.databases["root"], autocommit=True) as connection:
+        for statement in statements:
+            cursor = connection.execute(statement.encode())
+        return str((cursor.fetchone() or ("",))[0])
+
+
+def told(seen: Any) -> list[str]:
+    return [f"{finding} [{finding.ok}]" for finding in seen.findings]
+
+
+def caught_up(primary: Any) -> None:
+    primary.wait("select pg_current_wal_lsn() = replay_lsn from pg_stat_replication")
+
+
+WRITE = ("create table burst as select md5(i::text) from generate_series(1, 2000) i", "drop table burst")
+
+
+def test_a_standby_that_streams_passes_on_both_sides(primary: Any, standby: Environment) -> None:
+    primary.run(*WRITE)
+    caught_up(primary)
+    seen = look(Replication(), primary.environment)
+    assert seen.status is Status.PASSED, (told(seen), seen.message)
+    assert told(seen)[0] == "standbys that stream: expected >= 1, got 1: standby1 [yes]"
+    assert told(seen)[1].endswith("got streaming, 0 bytes and 0.0 s behind [yes]")
+    seen = look(Replication(), replace(standby, databases={"app": standby.databases["app"]}))
+    assert seen.status is Status.PASSED, (told(seen), seen.message)
+    assert told(seen)[2].endswith("got 0 bytes and 0.0 s behind [yes]")
+    # nobody writes, and the newest transaction is older than that
+    idle = look(Replication(lag="1ms"), replace(standby, databases={"app": standby.databases["app"]}))
+    assert told(idle)[2].endswith("got 0 bytes and 0.0 s behind [yes]")
+
+
+def test_a_standby_that_applies_nothing_fails_on_both_sides(primary: Any, standby: Environment) -> None:
+    caught_up(primary)
+    do(standby, "select pg_wal_replay_pause()")
+    try:
+        primary.run(*WRITE)
+        primary.wait("select flush_lsn > replay_lsn from pg_stat_replication")
+        seen = look(Replication(lag_bytes="10kB"), primary.environment)
+        assert seen.status is Status.FAILED
+        assert "kB" in told(seen)[1]
+        assert told(seen)[1].endswith("behind [no]")
+        seen = look(Replication(), replace(standby, databases={"app": standby.databases["app"]}))
+        assert seen.status is Status.FAILED
+        assert told(seen)[1] == "replay: expected running, got paused [no]"
+    finally:
+        do(standby, "select pg_wal_replay_resume()")
+
+
+def test_a_standby_without_its_primary_fails(primary: Any, standby: Environment) -> None:
+    caught_up(primary)
+    before = do(standby, "show primary_conninfo").replace("'", "''")
+    do(standby, AWAY, "select pg_reload_conf()")
+    try:
+        primary.wait("select count(*) = 0 from pg_stat_replication")
+        seen = look(Replication(), primary.environment)
+        assert seen.status is Status.FAILED
+        assert told(seen) == [
+            "standbys that stream: expected >= 1, got 0 [no]",
+            "standbys looked at: expected >= 1, got 0 [cannot tell]",
+        ]
+        seen = look(Replication(), replace(standby, databases={"app": standby.databases["app"]}))
+        assert seen.status is Status.FAILED
+        assert told(seen)[0].endswith("got not connected to a primary [no]")
+    finally:
+        do(standby, f"alter system set primary_conninfo = '{before}'", "select pg_reload_conf()")
+        primary.wait("select count(*) = 1 from pg_stat_replication where state = 'streaming'")
+
+
+def test_too_few_standbys_and_none_synchronous_fail(primary: Any, standby: Environment) -> None:
+    caught_up(primary)
+    seen = look(Replication(standbys=2, synchronous=True), primary.environment)
+    assert seen.status is Status.FAILED
+    assert "standbys that stream: expected >= 2, got 1: standby1 [no]" in told(seen)
+    assert "synchronous standby: expected >= 1, got async [no]" in told(seen)
+
+
+def test_slots(primary: Any, standby: Environment) -> None:
+    primary.run("select pg_create_physical_replication_slot('old', true)", *WRITE)
+    try:
+        caught_up(primary)
+        seen = look(Replication(), primary.environment)
+        assert seen.status is Status.FAILED
+        (slot,) = [text for text in told(seen) if text.startswith("slot ")]
+        assert slot.startswith("slot old: expected active, its WAL kept, got inactive; holds back ")
+        assert look(Replication(idle_slots=["old"]), primary.environment).status is Status.PASSED
+        seen = look(Replication(idle_slots=["old"], retained="1kB"), primary.environment)
+        assert "got more than 1.0 kB held back; holds back " in told(seen)[2]
+    finally:
+        primary.run("select pg_drop_replication_slot('old')")
+
+
+def test_a_standby_that_tells_no_position_cannot_tell() -> None:
+    finding = Replication()._lag("a", "streaming", None, None)
+    assert (finding.ok, finding.actual) == ("cannot tell", "streaming, position unknown")
+
+
+def test_who_may_not_look_is_an_error(fresh_database: Any) -> None:
+    seen = look(Replication(), fresh_database(user="outsider"))
+    assert seen.status is Status.ERROR
+    assert "grant pg_monitor to outsider" in seen.message
+
+
+def test_wrong_parameters_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        Replication(standbys=0)

@@ -71,7 +71,8 @@ class Deadlocks(Parameters):
             yield find(f"mark '{self.since}' of database '{name}'", expected="set", actual=told, ok=True)
             yield counted("transactions so far", now["transactions"])
         elif kept is None:
-            actual = f"none of {context.release.name}; it is set by a gate with `deadlocks: {{since: {self.since}, mark: true}}`"
+            how = f"`deadlocks: {{since: {self.since}, mark: true}}`"
+            actual = f"none of {context.release.name}; it is set by a gate with {how}"
             yield find(f"mark '{self.since}'", expected="one to compare with", actual=actual, ok=Ok.CANNOT_TELL)
         else:
             yield from self._compare(kept, now)

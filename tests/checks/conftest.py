@@ -113,11 +113,10 @@ def new_database(server: PostgresServer, superuser: Superuser, numbers: Iterator
 
 @dataclass(frozen=True)
 class Primary:
-    """A server of its own that archives its WAL, knows pg_stat_statements and has had a base backup taken."""
+    """A server of its own that archives its WAL and counts its statements."""
 
     server: PostgresServer
     archive: Path
-    base: Path
 
     @property
     def environment(self) -> Environment:
@@ -152,17 +151,24 @@ def primary() -> Iterator[Primary]:
     """The server that the kinds of operation share: archiving can be made to fail by a file `stop` in the archive."""
     folder = Path(tempfile.mkdtemp(prefix="rgwal-"))
     give(folder)
-    archive, base = folder / "archive", folder / "base"
+    archive = folder / "archive"
     run(["mkdir", str(archive)])
     settings = {"archive_mode": "on", "archive_command": f"test ! -e {archive}/stop && cp %p {archive}/%f"}
     if has_library(find_binaries(), "pg_stat_statements"):
         settings["shared_preload_libraries"] = "pg_stat_statements"
     try:
-        with PostgresServer(settings={"autovacuum": "off", **settings}) as server:
-            made = Primary(server, archive, base)
+        with PostgresServer(settings={"autovacuum": "off", "max_prepared_transactions": "2", **settings}) as server:
+            made = Primary(server, archive)
             made.run(f"create role watcher login password '{PASSWORD}' in role pg_monitor")
-            place = f"host={server.socket_dir} port={server.port} user=postgres application_name=standby1"
-            run([str(server.binaries / "pg_basebackup"), "-D", str(base), "-d", place, "-c", "fast", "-R"])
             yield made
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def base_backup(primary: Primary) -> Path:
+    """A base backup of the primary, ready to start as its standby."""
+    folder, server = primary.archive.with_name("base"), primary.server
+    place = f"host={server.socket_dir} port={server.port} user=postgres application_name=standby1"
+    run([str(server.binaries / "pg_basebackup"), "-D", str(folder), "-d", place, "-c", "fast", "-R"])
+    return folder

@@ -32,7 +32,7 @@ def line(seen: Any, name: str) -> str:
     return found
 
 
-def test_an_archive_that_works_passes(primary: Any) -> None:
+def test_an_archive_that_works_passes(primary: Any, base_backup: Any) -> None:
     primary.archive_more()
     seen = look(Pitr(archive=str(primary.archive)), primary.environment)
     assert seen.status is Status.PASSED, (told(seen), seen.message)
@@ -41,7 +41,7 @@ def test_an_archive_that_works_passes(primary: Any) -> None:
     assert "in the archive [yes]" in line(seen, "archive")
 
 
-def test_the_window_must_be_long_enough(primary: Any) -> None:
+def test_the_window_must_be_long_enough(primary: Any, base_backup: Any) -> None:
     primary.archive_more()
     check = Pitr(archive=str(primary.archive), window="7d")
     seen = look(check, primary.environment)

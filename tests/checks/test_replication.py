@@ -29,9 +29,9 @@ class Standby(PostgresServer):
 
 
 @pytest.fixture(scope="module")
-def standby(primary: Any) -> Iterator[Environment]:
+def standby(primary: Any, base_backup: Any) -> Iterator[Environment]:
     """A standby that streams from the primary."""
-    with Standby(template=primary.base, settings=SETTINGS) as server:
+    with Standby(template=base_backup, settings=SETTINGS) as server:
         primary.wait("select count(*) = 1 from pg_stat_replication where state = 'streaming'")
         dsn = server.dsn("postgres", "watcher", primary.environment.databases["app"].split(":")[2].split("@")[0])
         yield Environment(name="test", databases={"app": dsn, "root": _as_superuser(server, primary)})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.sources.pgserver import PostgresServer, prepared
 from releasegate_demo import migrate, population
+from releasegate_demo.backups import ARCHIVING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,7 @@ DATABASE = "ehr"
 SHIPPED = "002"
 """The migration the seeded database is at; what is newer waits for its release."""
 LOGINS = ("authenticator", "app_owner", "releasegate_probe")
-SETTINGS = {"max_connections": "100", "shared_buffers": "64MB", "log_min_messages": "error"}
+SETTINGS = {"max_connections": "100", "shared_buffers": "64MB", "log_min_messages": "error", **ARCHIVING}
 
 
 def template(today: date | None = None) -> Path:

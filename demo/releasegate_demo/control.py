@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from releasegate_demo import backfill as _backfill
+from releasegate_demo import backups as _backups
 from releasegate_demo import breaks as _breaks
 from releasegate_demo import info as _info
 from releasegate_demo import migrate as _migrate
@@ -36,6 +37,7 @@ __all__ = [
     "DemoInfo",
     "Traffic",
     "active_breaks",
+    "back_up",
     "backfill",
     "deploy",
     "down",
@@ -114,6 +116,11 @@ def backfill(state: Path = STATE, pause: float = 0.0) -> int:
     return _backfill.run(_running(state).owner_dsn, _place(state).backfill_log, pause=pause)
 
 
+def back_up(state: Path = STATE, name: str = "final") -> Path:
+    """Take a full dump of that name, encrypted and with its manifest; return its file."""
+    return _backups.dump(_place(state), _running(state).super_dsn, name)
+
+
 def pending(state: Path = STATE) -> list[str]:
     """Return the versions of the migrations that the database does not have yet."""
     import psycopg
@@ -185,7 +192,7 @@ def _wait_until_healthy(place: Place) -> DemoInfo:
         if not place.alive():
             raise DemoError(f"the demo did not start: {_tail(place)}")
         info = _info.load(place)
-        return info is not None and _health(info) == 200
+        return info is not None and place.backed_up.exists() and _health(info) == 200
 
     try:
         _until(look, START_SECONDS, "the demo to become healthy")

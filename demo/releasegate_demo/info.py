@@ -39,6 +39,12 @@ class DemoInfo:
     """The log of migrations, JSON lines."""
     backfill_log: str
     """The log of backfills, JSON lines."""
+    backups: str
+    """The folder of the encrypted dumps."""
+    unlock: str
+    """The command that decrypts a dump from its input to its output."""
+    wal: str
+    """The folder that WAL is archived to."""
     pids: dict[str, int]
     """Process ids: supervisor, web, postgres."""
     app_dsn: str = field(repr=False)
@@ -67,6 +73,9 @@ class DemoInfo:
             "RELEASEGATE_DEMO_LOG": self.log,
             "RELEASEGATE_DEMO_MIGRATION_LOG": self.migration_log,
             "RELEASEGATE_DEMO_BACKFILL_LOG": self.backfill_log,
+            "RELEASEGATE_DEMO_BACKUPS": self.backups,
+            "RELEASEGATE_DEMO_UNLOCK": self.unlock,
+            "RELEASEGATE_DEMO_WAL": self.wal,
         }
         for kind, account in self.credentials().items():
             found[f"RELEASEGATE_DEMO_{kind.upper()}_EMAIL"] = account["email"]

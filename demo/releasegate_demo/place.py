@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ALIVE = "supervisor.lock"
 FILES = (
     *("demo.json", "web.json", "credentials.json", "ca.pem", "server.pem", "server.key"),
-    *("app.log", "migration.log", "backfill.log", "supervisor.log", ALIVE),
+    *("app.log", "migration.log", "backfill.log", "supervisor.log", ALIVE, "backup.key", "unlock"),
 )
 
 
@@ -75,6 +75,26 @@ class Place:
         """One file for each active break; the web process looks at each request."""
         return self.folder / "breaks"
 
+    @property
+    def backups(self) -> Path:
+        """The encrypted dumps, each with its manifest."""
+        return self.folder / "backups"
+
+    @property
+    def backed_up(self) -> Path:
+        """Stands there once the nightly backups are taken."""
+        return self.backups / ".done"
+
+    @property
+    def backup_key(self) -> Path:
+        """What the dumps are encrypted with, mode 0600."""
+        return self.folder / "backup.key"
+
+    @property
+    def unlock(self) -> Path:
+        """The command that decrypts a dump."""
+        return self.folder / "unlock"
+
     def broken(self, name: str) -> bool:
         """Tell whether that break is active."""
         return (self.breaks / name).exists()
@@ -86,7 +106,8 @@ class Place:
 
     def remove(self) -> None:
         """Remove what a demo put here, and the folder when nothing else is in it."""
-        shutil.rmtree(self.breaks, ignore_errors=True)
+        for folder in (self.breaks, self.backups):
+            shutil.rmtree(folder, ignore_errors=True)
         for name in FILES:
             (self.folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from releasegate_demo import certs, cluster
+from releasegate_demo import backups, certs, cluster
 from releasegate_demo.info import ACCOUNTS, DemoInfo, dump
 from releasegate_demo.place import Place, write_private
 from releasegate_demo.population import TEST_EMAILS
@@ -95,8 +96,19 @@ class Supervisor:
             _create_accounts(self._place, database)
             self._info = self._describe(services, database)
             stack.callback(self._web.stop)
-            self._deploy(*self._release)
+            self._start(database)
             self._stop.wait()
+
+    def _start(self, database: PostgresServer) -> None:
+        """Take the nightly backups while the web process starts: who finds the demo up finds them too."""
+        backups.prepare(self._place)
+        with ThreadPoolExecutor() as pool:
+            nightly = pool.submit(backups.dump, self._place, database.dsn(cluster.DATABASE), "nightly")
+            base = pool.submit(backups.base, database)
+            self._deploy(*self._release)
+            nightly.result()
+            base.result()
+        self._place.backed_up.touch()
 
     def end(self) -> None:
         """Make `run` return."""
@@ -117,6 +129,9 @@ class Supervisor:
             log=str(self._place.log),
             migration_log=str(self._place.migration_log),
             backfill_log=str(self._place.backfill_log),
+            backups=str(self._place.backups),
+            unlock=str(self._place.unlock),
+            wal=str(database.folder / "wal"),
             pids={"supervisor": os.getpid(), "postgres": database.pid},
             app_dsn=logins["authenticator"],
             probe_dsn=logins["releasegate_probe"],

@@ -193,7 +193,7 @@ class Backup(Parameters):
 
     def _completeness(self, newest: Made, path: Path, context: Context) -> Iterator[Finding]:
         if newest.cipher != "" and not self.decrypt:
-            actual = f"{newest.cipher or 'it'} cannot be read without `decrypt`"
+            actual = f"{newest.cipher or 'it'} cannot be read without `decrypt`" if self.read else "not read"
             yield find(
                 "its contents", expected="a whole archive", actual=actual, ok=Ok.CANNOT_TELL, observe=not self.read
             )

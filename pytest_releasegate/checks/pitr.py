@@ -140,9 +140,9 @@ class Pitr(Parameters):
         )
         yield find("recovery window", expected=expected, actual=actual, ok=span >= (self.window or timedelta()))
         if window.newest and archiver["last"]:
-            ok = window.newest >= archiver["last"][:24]
-            actual = f"{window.newest} in the archive"
-            yield find("archive", expected=f"{archiver['last']} or later", actual=actual, ok=ok)
+            last = archiver["last"][:24]
+            expected = f"{last} or later, which the server has archived"
+            yield find("newest segment there", expected=expected, actual=window.newest, ok=window.newest >= last)
 
 
 def _is_on(archiver: dict[str, Any]) -> Finding:

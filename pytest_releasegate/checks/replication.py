@@ -75,6 +75,8 @@ class Replication(Parameters):
     """How much WAL a replication slot may hold back; by default as much as the server lets it."""
     idle_slots: tuple[str, ...] = ()
     """Slots that may be inactive."""
+    ignore: tuple[str, ...] = ()
+    """Application names that stream and are no standbys, such as `pg_receivewal`."""
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Ask the primary for its standbys and slots, or a standby for itself."""
@@ -87,7 +89,7 @@ class Replication(Parameters):
                 yield from self._primary(connection, context)
 
     def _primary(self, connection: psycopg.Connection[Any], context: Context) -> Iterator[Finding]:
-        standbys = rows(connection, _STANDBYS)
+        standbys = [row for row in rows(connection, _STANDBYS) if row[0] not in self.ignore]
         heads = ("standby", "state", "sync", "bytes behind", "seconds behind")
         context.attach("standbys.txt", "text/plain", aligned(heads, standbys))
         streaming = [name for name, state, *_ in standbys if state == "streaming"]
@@ -107,7 +109,7 @@ class Replication(Parameters):
     def _lag(self, name: str, state: str, behind: int | None, seconds: float | None) -> Finding:
         expected = f"streaming, <= {shown_bytes(self.lag_bytes)} and <= {format_duration(self.lag)} behind"
         if behind is None:
-            return find(f"standby {name}", expected=expected, actual=f"{state}, position unknown", ok=Ok.CANNOT_TELL)
+            return find(f"standby {name}", expected=expected, actual=f"{state}, tells no position", ok=Ok.CANNOT_TELL)
         # a standby that has everything reports no time, and an old time means nothing then
         late = 0.0 if behind == 0 else seconds
         told = "" if late is None else f" and {late:.1f} s"

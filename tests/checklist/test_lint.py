@@ -41,10 +41,10 @@ def test_gates_without_an_owner_are_told_once_a_file(tmp_path: Path) -> None:
 
 
 def test_a_word_in_place_of_a_check(tmp_path: Path) -> None:
-    asked = [{"kind": "attest", "parameters": {"instead_of": kind}} for kind in ("http", "backup")]
+    asked = [{"kind": "attest", "parameters": {"instead_of": kind}} for kind in ("http", "weather")]
     assert told(tmp_path, *asked) == [
         "gates/a.yaml:1:9: 1.1 asks for a word, and the check 'http' exists",
-        "gates/a.yaml:2:9: 1.2 asks for a word until there is a check 'backup'",
+        "gates/a.yaml:2:9: 1.2 asks for a word until there is a check 'weather'",
     ]
 
 

@@ -38,7 +38,7 @@ def test_an_archive_that_works_passes(primary: Any, base_backup: Any) -> None:
     assert seen.status is Status.PASSED, (told(seen), seen.message)
     assert line(seen, "archiving").endswith("got archive_mode on, a command or library [yes]")
     assert "a full backup and all WAL since, got from 20" in line(seen, "recovery window")
-    assert "in the archive [yes]" in line(seen, "archive")
+    assert "or later, which the server has archived, got 0000000100000000" in line(seen, "newest segment there")
 
 
 def test_the_window_must_be_long_enough(primary: Any, base_backup: Any) -> None:

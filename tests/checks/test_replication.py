@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,14 @@ from pytest_releasegate.testing import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
-SETTINGS = {"wal_receiver_status_interval": "1s", "wal_retrieve_retry_interval": "50ms"}
+SETTINGS = {
+    "max_prepared_transactions": "2",
+    "wal_receiver_status_interval": "1s",
+    "wal_retrieve_retry_interval": "50ms",
+}
 AWAY = "alter system set primary_conninfo = 'host=/nowhere'"
 
 
@@ -137,9 +143,21 @@ def test_slots(primary: Any, standby: Environment) -> None:
         primary.run("select pg_drop_replication_slot('old')")
 
 
-def test_a_standby_that_tells_no_position_cannot_tell() -> None:
-    finding = Replication()._lag("a", "streaming", None, None)
-    assert (finding.ok, finding.actual) == ("cannot tell", "streaming, position unknown")
+def test_what_only_receives_wal_cannot_tell(primary: Any, standby: Environment, tmp_path: Path) -> None:
+    caught_up(primary)
+    command = [primary.server.binaries / "pg_receivewal", "-D", tmp_path, "--no-loop", "-d"]
+    place = f"host={primary.server.socket_dir} port={primary.server.port} user=postgres"
+    with subprocess.Popen([*command, place]) as receiver:
+        primary.wait("select count(*) = 1 from pg_stat_replication where application_name = 'pg_receivewal'")
+        primary.wait("select bool_and(state = 'streaming') from pg_stat_replication")
+        seen = look(Replication(), primary.environment)
+        told_apart = look(Replication(ignore=["pg_receivewal"]), primary.environment)
+        receiver.terminate()
+    primary.wait("select count(*) = 1 from pg_stat_replication")
+    assert seen.status is Status.INCONCLUSIVE, told(seen)
+    assert told(seen)[1].startswith("standby pg_receivewal: ")
+    assert told(seen)[1].endswith("got streaming, tells no position [cannot tell]")
+    assert told_apart.status is Status.PASSED
 
 
 def test_who_may_not_look_is_an_error(fresh_database: Any) -> None:

@@ -45,7 +45,7 @@ def test_up_is_idempotent_and_tells_everything(demo: Any) -> None:
 
 def test_secrets_are_private_and_not_in_repr(demo: Any) -> None:
     place = Place(demo.state)
-    for path in (place.info, place.settings, place.credentials, demo.state / "server.key"):
+    for path in (place.info, place.settings, place.credentials, place.backup_key, demo.state / "server.key"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert "postgresql://" not in repr(demo.info)
     assert demo.info.control_key not in repr(demo.info)
@@ -54,6 +54,7 @@ def test_secrets_are_private_and_not_in_repr(demo: Any) -> None:
 def test_the_environment_is_complete(demo: Any) -> None:
     told = demo.info.environment()
     names = {"URL", "HTTPS_URL", "CA", "DSN", "OWNER_DSN", "LOG", "MIGRATION_LOG", "BACKFILL_LOG"}
+    names |= {"BACKUPS", "UNLOCK", "WAL"}
     for kind in ("CLINICIAN", "ADMIN", "BILLING", "PORTAL"):
         names |= {f"{kind}_EMAIL", f"{kind}_PASSWORD"}
     assert set(told) == {f"RELEASEGATE_DEMO_{name}" for name in names}

@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
-from pytest_releasegate.check import Context
-from pytest_releasegate.model import Environment, Release
+from pytest_releasegate.sources import pgmanifest
 from pytest_releasegate.sources.pgfiles import run
-from pytest_releasegate.sources.pgmanifest import taken
 from pytest_releasegate.sources.pgserver import find_binaries
 from releasegate_demo import vault
 
@@ -43,18 +41,9 @@ def prepare(place: Place) -> None:
 
 def dump(place: Place, dsn: str, name: str) -> Path:
     """Take a full dump of one instant, encrypt it, and write down beside it what it holds."""
-    import psycopg
-
-    at = datetime.now(UTC)
-    target = place.backups / f"{name}-{at:%Y%m%dT%H%M%SZ}.dump.enc"
-    release = Release(product="demo", version="0", environment="demo", opened_at=at)
-    context = Context(environment=Environment(name="demo"), release=release, root=place.folder)
-    with psycopg.connect(dsn) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        row = connection.execute("select pg_export_snapshot()").fetchone()
-        command = [str(find_binaries() / "pg_dump"), "-Fc", f"--snapshot={row[0] if row else ''}", dsn]
-        archive = subprocess.run(command, capture_output=True, check=True).stdout
-        manifest = taken(connection, context)
+    target = place.backups / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump.enc"
+    command = [str(find_binaries() / "pg_dump"), f"--dbname={dsn}"]
+    archive, manifest = pgmanifest.dump(command, dsn, output=subprocess.PIPE)
     target.with_name(f"{target.name}.manifest.json").write_text(manifest.as_json(), encoding="utf-8")
     # the dump comes last and at once: whoever looks finds it whole and with its manifest
     part = place.backups / f".{target.name}"

@@ -13,7 +13,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters, Span, Threshold, format_duration
-from pytest_releasegate.sources.backup_lists import SOURCES, HttpList, listed
+from pytest_releasegate.sources.backup_lists import SOURCES, ZONES, HttpList, listed
 from pytest_releasegate.sources.pgarchive import Archive, Damaged
 from pytest_releasegate.sources.pgtables import aligned
 from pytest_releasegate.sources.postgres import one_statement
@@ -49,9 +49,9 @@ class Backup(Parameters):
     shorthand: ClassVar[str] = "dump"
 
     dump: str = ""
-    """Archives of `pg_dump -Fc`, `-Fd` or `-Ft`: one, a folder of them, or a pattern; may hold references."""
+    """Archives of `pg_dump -Fc`, `-Fd` or `-Ft`: one, a folder, or a pattern; what lies beside them is left out."""
     folder: str = ""
-    """Any files, one a backup: a folder or a pattern; may hold references."""
+    """Any files, one a backup: a folder or a pattern; hidden ones, `.json`, `.sha256` and the like are left out."""
     pgbackrest: Source = ()
     """The output of `pgbackrest info --output=json`: a file, or the command as a list of words."""
     barman: Source = ()
@@ -207,7 +207,7 @@ class Backup(Parameters):
         except Damaged as damage:
             yield find("its contents", expected="a whole archive", actual=f"{newest.name}: {damage}", ok=False)
             return
-        if self.decrypt and contents.created and context.clock.now() - contents.created > self.within:
+        if self.decrypt and contents.created and context.clock.now() - contents.created > self.within + ZONES:
             actual = f"{contents.created:%Y-%m-%d %H:%M:%SZ}: the file is younger than what is in it"
             yield find("date in its header", expected=f"within {format_duration(self.within)}", actual=actual, ok=False)
         how = "each block read" if self.read else "the table of contents read"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["SOURCES", "HttpList", "listed", "newest_dump"]
+__all__ = ["SOURCES", "ZONES", "HttpList", "listed", "newest_dump"]
 
 SOURCES = ("dump", "folder", "pgbackrest", "barman", "walg", "sql", "http")
 """The keys of a gate that say where backups are listed."""
 _MOST_ROWS = 10_000
 _BY_FILE, _BY_HEADER = "its modification time", "its own header, read as local time"
+ZONES = timedelta(hours=15)
+"""A header holds a local time of nobody knows where: it may be off by so much."""
 
 
 class HttpList(Parameters):
@@ -75,7 +78,7 @@ def _of_file(path: Path) -> Made:
 
 
 def _of_dump(path: Path, context: Context) -> Made:
-    """A dump is as old as its header says, where that is older: copying a file makes it look new."""
+    """A dump is as old as its header says, where that is older for sure: copying a file makes it look new."""
     from dataclasses import replace
 
     made = _of_file(path)
@@ -85,7 +88,7 @@ def _of_dump(path: Path, context: Context) -> Made:
         created = Archive(path, context).contents().created
     except Damaged:
         return made
-    if created and made.at and created < made.at:
+    if created and made.at and created < made.at - ZONES:
         return replace(made, at=created, dated_by=_BY_HEADER)
     return made
 

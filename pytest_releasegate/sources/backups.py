@@ -36,11 +36,12 @@ class Made:
     cipher: str | None = None
     path: Path | None = None
     first_wal: str = ""
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The backups that a source knows, what it says is wrong, and the oldest WAL segment that it keeps."""
+    """The backups that a source knows, what it says is wrong, and the oldest WAL segment kept of each cluster."""
 
     backups: tuple[Made, ...]
     problems: tuple[str, ...] = ()
@@ -115,7 +116,11 @@ def _pgbackrest(report: Any, server: str) -> Report:
     problems = [_status(f"stanza {stanza['name']}", stanza["status"])]
     problems += [_status(f"repository {key}", each["status"]) for key, each in repositories.items() if "status" in each]
     backups = [_of_pgbackrest(each, repositories, str(stanza.get("cipher", ""))) for each in stanza.get("backup") or ()]
-    oldest = {each["id"]: each["min"] for each in stanza.get("archive") or () if each.get("min")}
+    oldest = {
+        str((each.get("database") or {}).get("id", "")): each["min"]
+        for each in stanza.get("archive") or ()
+        if each.get("min")
+    }
     return Report(tuple(backups), tuple(filter(None, problems)), oldest)
 
 
@@ -137,6 +142,7 @@ def _of_pgbackrest(backup: Mapping[str, Any], repositories: Mapping[int, Any], c
         problem="pgBackRest found page checksum errors in it" if backup.get("error") else "",
         cipher={"none": "", "": None, "mixed": None}.get(method, method),
         first_wal=str((backup.get("archive") or {}).get("start") or ""),
+        cluster=str((backup.get("database") or {}).get("id", "")),
     )
 
 

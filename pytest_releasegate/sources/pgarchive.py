@@ -17,7 +17,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources.pgserver import installations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_releasegate.check import Context
 
@@ -25,6 +25,7 @@ __all__ = ["Archive", "Contents", "Damaged", "Entry", "dump_files", "reason", "s
 
 _DIRECTORY = "toc.dat"
 _WILD = set("*?[")
+_BESIDE = (".json", ".sha256", ".sha512", ".md5", ".sig", ".log", ".txt", ".md", ".manifest")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<what>[A-Z][A-Z ]*[A-Z]) (?:-|\S+) (?P<rest>.*)")
 _ERROR = re.compile(r"^pg_restore: error: (.*)$", re.MULTILINE)
 
@@ -44,11 +45,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the table of contents of an archive says."""
+    """What the table of contents of an archive says; `major` is the least version that can take it."""
 
     text: str
     created: datetime | None
-    server: int
+    major: int
     entries: tuple[Entry, ...]
 
     @property
@@ -84,6 +85,10 @@ class Archive:
         self._context = context
         self._decrypt = [context.resolve(word) for word in decrypt]
         self._binaries: Path | None = None
+
+    def use(self, binaries: Path) -> None:
+        """Read it with the programs of this folder."""
+        self._binaries = binaries
 
     @property
     def is_encrypted(self) -> bool:
@@ -182,9 +187,9 @@ def dump_files(pattern: str, context: Context, what: str = "dump") -> list[Path]
         raise CannotLook(f"{what}: {fixed} does not exist", "is the folder mounted here, and the path right?")
     try:
         if fixed != place:
-            return sorted(path for path in fixed.glob(str(place.relative_to(fixed))) if _counts(path))
+            return _apart(fixed.glob(str(place.relative_to(fixed))))
         if place.is_dir() and not (place / _DIRECTORY).is_file():
-            return sorted(path for path in place.iterdir() if _counts(path))
+            return _apart(place.iterdir())
     except OSError as error:
         raise CannotLook(f"{what}: {fixed} cannot be read: {error.strerror}", "let this account read it") from None
     return [place]
@@ -204,8 +209,16 @@ def _files(path: Path) -> list[Path]:
     return [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
 
 
+def _apart(paths: Iterable[Path]) -> list[Path]:
+    """Those that count, each once: a link to the newest is no backup before it."""
+    found = {path.resolve(): path for path in sorted(paths, key=lambda path: not path.is_symlink()) if _counts(path)}
+    return sorted(found.values())
+
+
 def _counts(path: Path) -> bool:
-    return not path.name.startswith(".") and (path.is_file() or (path / _DIRECTORY).is_file())
+    if path.name.startswith(".") or path.suffix in _BESIDE:
+        return False
+    return path.is_file() or (path / _DIRECTORY).is_file()
 
 
 def _until_wild(parts: Sequence[str]) -> list[str]:
@@ -233,10 +246,10 @@ def _undone(process: subprocess.Popen[Any]) -> str:
 
 def _contents(text: str) -> Contents:
     created = re.search(r"^; Archive created at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", text, re.MULTILINE)
-    version = re.search(r"^;\s+Dumped from database version: (\d+)", text, re.MULTILINE)
+    versions = re.findall(r"^;\s+Dumped (?:from database|by pg_dump) version: (\d+)", text, re.MULTILINE)
     entries = [_ENTRY.match(line) for line in text.splitlines()]
     # the header holds the local time of where it was made; read here, it is taken for this machine's
     at = datetime.strptime(created[1], "%Y-%m-%d %H:%M:%S").astimezone(UTC) if created else None
     # the last word is the owner
     found = tuple(Entry(entry[0], entry["what"], entry["rest"].rpartition(" ")[0]) for entry in entries if entry)
-    return Contents(text, at, int(version[1]) if version else 0, found)
+    return Contents(text, at, max(map(int, versions), default=0), found)

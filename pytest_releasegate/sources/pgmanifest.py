@@ -1,23 +1,31 @@
-"""What a database holds, to be compared with a copy of it: its objects by name, and the rows of its tables."""
+"""What a database holds, to be compared with a copy of it: its objects by name, and the rows of its tables.
+
+Run as a program it writes a dump to standard output, and what it holds into the file that it is given. The database is
+named by libpq's variables (PGHOST, PGDATABASE, ...); further words are options of pg_dump.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_releasegate.check import Context
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.model import Environment, Release
 from pytest_releasegate.sources.pgtables import RECORD_SCHEMA, count_rows, user_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     import psycopg
 
-    from pytest_releasegate.check import Context
-
-__all__ = ["Manifest", "read_manifest", "taken"]
+__all__ = ["Manifest", "dump", "read_manifest", "taken"]
 
 _OBJECTS = """
 with spaces as (
@@ -89,3 +97,26 @@ def read_manifest(path: Path) -> Manifest:
         raise CannotLook(f"the manifest {path} cannot be read: {error.strerror}", wanted) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CannotLook(f"the manifest {path} is not one", wanted) from None
+
+
+def dump(command: Sequence[str], dsn: str = "", *, output: int | None = None) -> tuple[bytes, Manifest]:
+    """Run pg_dump and count at the same time, both of one instant; raises `CalledProcessError` where it fails."""
+    import psycopg
+
+    release = Release(product="dump", version="0", environment="dump", opened_at=datetime.now(UTC))
+    context = Context(environment=Environment(name="dump"), release=release, root=Path.cwd())
+    with psycopg.connect(dsn) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        ((snapshot,),) = connection.execute("select pg_export_snapshot()").fetchall()
+        connection.execute("set local row_security = off")
+        with subprocess.Popen([*command, "--format=custom", f"--snapshot={snapshot}"], stdout=output) as running:
+            manifest = taken(connection, context)
+            archive, _ = running.communicate()
+    if running.returncode:
+        raise subprocess.CalledProcessError(running.returncode, command)
+    return archive or b"", manifest
+
+
+if __name__ == "__main__":
+    _, held = dump([os.environ.get("PG_DUMP", "pg_dump"), *sys.argv[2:]])
+    Path(sys.argv[1]).write_text(held.as_json(), encoding="utf-8")

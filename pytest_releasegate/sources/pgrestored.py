@@ -59,7 +59,8 @@ class Restored:
 def restored(archive: Archive, contents: Contents, context: Context) -> Iterator[Restored]:
     """Restore an archive into a scratch server of at least its version; both go at the end, and when this is killed."""
     start = context.clock.monotonic()
-    server = PostgresServer(binaries_for(contents.server), settings=_SETTINGS)
+    server = PostgresServer(binaries_for(contents.major), settings=_SETTINGS)
+    archive.use(server.binaries)
     try:
         server.start()
     except PostgresError as error:

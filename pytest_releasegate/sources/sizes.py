@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 __all__ = ["Bytes", "shown_bytes"]
 
@@ -21,10 +21,18 @@ def _parse(value: Any) -> int:
     return round(float(match[1]) * _UNITS[match[2]])
 
 
+def _written(number: int) -> str:
+    """The text that is read back as the same number, in the largest unit that divides it."""
+    fitting = [(size, unit) for unit, size in _UNITS.items() if unit and number and number % size == 0]
+    size, unit = max(fitting, default=(1, ""))
+    return f"{number // size}{unit}"
+
+
 Bytes = Annotated[
     int,
     BeforeValidator(_parse),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": r"^\d+(\.\d+)?\s*[A-Za-z]*$"}),
+    PlainSerializer(_written, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*[A-Za-z]*$"}),
 ]
 """A number of bytes, written as `500kB`, `10MB`, `1GiB` or a plain number."""
 

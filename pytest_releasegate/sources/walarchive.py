@@ -36,9 +36,10 @@ def of_report(report: Report) -> Window:
     full = [each for each in report.backups if each.full and not each.problem and not each.running and each.at]
     if not full:
         return Window(None, why_not="the report has no complete full backup")
-    floor = max(report.oldest_wal.values(), default="")
-    reach = [each for each in full if not floor or not each.first_wal or each.first_wal >= floor]
+    kept = report.oldest_wal
+    reach = [each for each in full if not each.first_wal or each.first_wal >= kept.get(each.cluster, "")]
     if not reach:
+        floor = ", ".join(sorted(kept.values()))
         return Window(None, why_not=f"WAL is kept from {floor} on, and each full backup needs older")
     oldest = min(reach, key=lambda each: each.at or datetime.max.replace(tzinfo=UTC))
     why = f"{len(full) - len(reach)} older without their WAL" if len(reach) < len(full) else ""

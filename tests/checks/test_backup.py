@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pytest_releasegate.checks.backup import Backup
 from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.sources.ciphers import cipher_of
+from pytest_releasegate.sources.sizes import shown_bytes
 from pytest_releasegate.testing import FakeClock, Remembered, look
 
 if TYPE_CHECKING:
@@ -210,6 +211,17 @@ def test_size_against_those_before(tmp_path: Path, sizes: Any, wanted: str, stat
     assert text in line(seen, "its size against those before")
 
 
+def test_what_lies_beside_and_links_do_not_count(tmp_path: Path) -> None:
+    made(tmp_path, "a.gz", b"\x00" * 500)
+    made(tmp_path, "a.gz.sha256", b"0123")
+    made(tmp_path, ".part", b"0123")
+    (tmp_path / "latest").symlink_to(tmp_path / "a.gz")
+    seen = look(Backup(folder=str(tmp_path), size=">= 80%"), clock=FakeClock(NOW))
+    assert seen.status is Status.INCONCLUSIVE
+    assert line(seen, "full backups looked at").endswith("got 1 [yes]")
+    assert "got a.gz of 2026" in told(seen)[0]
+
+
 def test_size_on_the_first_run_and_against_the_release_before(tmp_path: Path) -> None:
     made(tmp_path, "a", b"\x00" * 500)
     first = {"size": ">= 80%", "first_run": "absolute", "least_size": "1kB"}
@@ -293,7 +305,14 @@ def stanza(**changes: Any) -> list[dict[str, Any]]:
         "cipher": "aes-256-cbc",
         "status": {"code": 0, "message": "ok"},
         "repo": [{"key": 1, "cipher": "aes-256-cbc", "status": {"code": 0, "message": "ok"}}],
-        "archive": [{"id": "15-1", "min": "000000010000000000000001", "max": "000000010000000000000009"}],
+        "archive": [
+            {
+                "id": "15-1",
+                "database": {"id": 1, "repo-key": 1},
+                "min": "000000010000000000000001",
+                "max": "000000010000000000000009",
+            }
+        ],
         "backup": [backup("20260105-020000F", "full", 7), backup("20260105-080000F_20260105-080500D", "diff", 1)],
     }
     return [{**whole, **changes}]
@@ -391,6 +410,16 @@ def test_an_answer_of_a_service(http_answer: Any) -> None:
     assert told(seen)[1] == "backup backup 2: expected complete, got status is FAILED [no]"
     assert look(Backup(http={**source, "time": "status"}), environment).status is Status.ERROR
     assert look(Backup(http={**source, "list": "none"}), environment).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("written", "number", "shown"),
+    [("100kB", 100_000, "100.0 kB"), ("1.5MB", 1_500_000, "1.5 MB"), ("2GiB", 2**31, "2.1 GB"), ("7", 7, "7 bytes")],
+)
+def test_sizes_are_read_back(written: str, number: int, shown: str) -> None:
+    check = Backup(folder="a", least_size=written)
+    assert (check.least_size, shown_bytes(number)) == (number, shown)
+    assert Backup(**check.model_dump(mode="json", exclude_unset=True)) == check
 
 
 @pytest.mark.parametrize(

@@ -145,8 +145,8 @@ def test_a_report_counts_only_backups_whose_wal_is_kept(primary: Any, tmp_path: 
     old = Made(name="old", at=at, dated_by="x", first_wal="000000010000000000000002")
     new = Made(name="new", at=at + timedelta(days=1), dated_by="x", first_wal="000000010000000000000009")
     assert of_report(Report((new, old))).backup == "old"
-    assert of_report(Report((new, old), oldest_wal={"15-1": "000000010000000000000005"})).backup == "new"
-    assert of_report(Report((old,), oldest_wal={"15-1": "000000010000000000000005"})).since is None
+    assert of_report(Report((new, old), oldest_wal={"": "000000010000000000000005"})).backup == "new"
+    assert of_report(Report((old,), oldest_wal={"": "000000010000000000000005"})).since is None
     items = [{"backup_name": "base_1", "finish_time": "2026-01-04T10:00:00Z"}]
     (tmp_path / "list.json").write_text(json.dumps(items))
     primary.archive_more()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
 from pytest_releasegate.check import Context
@@ -17,8 +19,6 @@ from pytest_releasegate.checks.restore import Restore
 from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.sources import pgrestored
 from pytest_releasegate.sources.pgarchive import Archive, Contents
-from pytest_releasegate.sources.pgmanifest import taken
-from pytest_releasegate.sources.postgres import connect
 from pytest_releasegate.testing import look
 from tests.checks.test_backup import DECRYPT, HIDE
 
@@ -56,10 +56,12 @@ def dump(server: Any, source: Environment, tmp_path_factory: pytest.TempPathFact
     """A dump of it with its manifest beside it."""
     path: Path = tmp_path_factory.mktemp("dumps") / "a.dump"
     name = source.databases["app"].rsplit("/", 1)[1]
-    subprocess.run([server.binaries / "pg_dump", "-Fc", "-f", path, server.dsn(name)], check=True)
-    context = Context(environment=source, release=None, root=path.parent)  # type: ignore[arg-type]
-    with connect(context) as connection:
-        path.with_name("a.dump.manifest").write_text(taken(connection, context).as_json())
+    known = conninfo_to_dict(server.dsn(name))
+    variables = {f"PG{key.upper()}": str(known[key]) for key in ("host", "port", "user", "password")}
+    variables |= {"PGDATABASE": name, "PG_DUMP": str(server.binaries / "pg_dump")}
+    command = [sys.executable, "-m", "pytest_releasegate.sources.pgmanifest", f"{path}.manifest", "--no-comments"]
+    with path.open("wb") as file:
+        subprocess.run(command, env={**os.environ, **variables}, stdout=file, check=True)
     return path
 
 

@@ -47,6 +47,15 @@ where c.conrelid = %s::oid and c.contype in ('p', 'u') and i.indimmediate and i.
                   where a.attrelid = c.conrelid and a.attnum = any(c.conkey) and not a.attnotnull)
 order by c.contype, c.conname
 """
+_UNIQUE = """
+select x.relname::text, i.indisexclusion,
+       array(select a.attname::text from pg_catalog.pg_attribute a
+             where a.attrelid = i.indrelid and a.attnum = any(i.indkey[0:i.indnkeyatts - 1]))
+from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid
+where i.indrelid = %s::oid and (i.indisunique or i.indisexclusion) and i.indisvalid and i.indisready
+  and i.indpred is null and i.indexprs is null
+order by 2, 1
+"""
 _TRIGGERS = """
 select min(t.tgname) from pg_catalog.pg_trigger t
 where not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgtype::int & 4 > 0
@@ -153,7 +162,9 @@ def _probe(
     rows: Sequence[str],
     probe: Probe,
 ) -> Told:
-    key = next((name for name, parts in keys if not {*parts} & {*probe.change}), "")
+    # a key of NOT NULL columns takes no null, so a null in it is as safe as what it leaves alone
+    filled = {name for name, value in probe.change.items() if value is not None}
+    key = next((name for name, parts in keys if not {*parts} & filled), "")
     if not key:
         other = "other than what is changed" if keys else "of NOT NULL columns"
         return Told(f"not tried: the table has no immediate primary or unique key {other}", Ok.CANNOT_TELL)
@@ -203,6 +214,26 @@ def _by_keys(reader: psycopg.Connection[Any], table: Table, probe: Probe, row: s
             return Told(f"not tried: {key.name} is a temporal key", Ok.CANNOT_TELL)
         if not _has_parent(reader, key, table, probe, row):
             return _broken_key(key)
+    return _by_unique_keys(reader, table, probe, row) or _let_through(table, probe)
+
+
+def _by_unique_keys(reader: psycopg.Connection[Any], table: Table, probe: Probe, row: str) -> Told | None:
+    """What the unique keys of the changed columns would say, which speak after the row is written; or nothing."""
+    for name, excludes, parts in reader.execute(_UNIQUE, [table.oid]).fetchall():
+        if not {*parts} & {*probe.change} or probe.by not in ("", "23505", "23P01", name):
+            continue
+        if excludes:
+            return Told(f"not tried: {name} excludes rows, and speaks after the row is written", Ok.CANNOT_TELL)
+        own, given = (", ".join(f"{alias}.{quoted(part)}" for part in parts) for alias in ("t", "c"))
+        query = f"select count(*) from {table.source} t join jsonb_populate_record(null::{table.sql}, "
+        if _first(
+            reader, f"{_escaped(query)}{_ROW}) c on ({_escaped(own)}) = ({_escaped(given)})", _values(row, probe)
+        ):
+            return Told(f"refused by {name} (23505, which is in force, and there is such a row)", Ok.YES)
+    return None
+
+
+def _let_through(table: Table, probe: Probe) -> Told:
     nulls = [name for name, value in probe.change.items() if value is None]
     mend = f"alter table {table.sql} alter column {quoted(nulls[0])} set not null" if nulls else ""
     return Told(f"let through; to mend: {mend or 'add a CHECK, or choose a narrower type'}", Ok.NO)

@@ -12,7 +12,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.pgscratch import Scratch, scratch
+from pytest_releasegate.sources.pgscratch import Content, Scratch, scratch
 from pytest_releasegate.sources.postgres import connect
 from pytest_releasegate.sources.rollbackscript import OPERATOR, DownFile, RollbackScript, down_files, dropped
 
@@ -81,7 +81,7 @@ class RollbackSql(Parameters):
     lock_timeout: str = Field(default="5s", pattern=r"^\d+(ms|s|min)$")
     """How long the script waits for a lock."""
     content: Literal["data", "sample", "schema"] = "data"
-    """What the scratch copy holds: all rows, some of each table, or none."""
+    """What the scratch copy holds: all rows, some of each table, or none, as always on a protected environment."""
     as_role: str = Field(default="", alias="as")
     """The role that runs migrations; by default the owner of the version table."""
     database: str = ""
@@ -124,14 +124,29 @@ class RollbackSql(Parameters):
         script = self.script(context.root, context.release.product, context.release.version)
         context.attach(f"rollback-{script.release}.sql", "application/sql", script.text().encode())
         up = down_files(context.root, self.up or [_up_of(name) for name in reversed(self.down)])
+        content: Content = "schema" if context.environment.protected else self.content
+        if content != self.content:
+            actual = "schema: no copy is made of a protected environment's data"
+            yield find("content of the copy", expected=self.content, actual=actual, ok=True, observe=True)
         with connect(context, self.database) as target:
             owner = target.execute(_OWNER).fetchone()
-        with scratch(context, self.database, self.content) as copy, copy.connect() as connection:
+            recorded = self._recorded(target) if content == "schema" else None
+        with scratch(context, self.database, content) as copy, copy.connect() as connection:
             connection.execute("set client_min_messages = warning")
+            if recorded is not None:
+                copied = f"insert into {self.version_table} overriding system value select * from "
+                copied += f"jsonb_populate_recordset(null::{self.version_table}, %s::jsonb)"
+                connection.execute(copied.encode(), [recorded])
             self._take_role(connection, owner[0] if owner else "")
             trial = _Trial(self, script, up, copy, connection, context.clock)
             yield from trial.run()
         yield counted("things that the script verifies", script.verified)
+
+    def _recorded(self, target: psycopg.Connection[Any]) -> str:
+        """The rows of the version table, which a copy of the schema alone has not."""
+        query = f"select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from {self.version_table} t"
+        row = target.execute(query.encode()).fetchone()
+        return str(row[0]) if row else "[]"
 
     def _take_role(self, connection: psycopg.Connection[Any], owner: str) -> None:
         """Run migrations as on the target; to own the database gives rights on its schemas."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from pytest_releasegate.checks import rollback_sql
 from pytest_releasegate.checks.rollback_sql import RollbackSql
 from pytest_releasegate.model import Environment, Status
-from pytest_releasegate.sources.pgscratch import Scratch
+from pytest_releasegate.sources.pgscratch import Content, Scratch
 from pytest_releasegate.sources.rollbackscript import dropped
 from pytest_releasegate.testing import look
 
@@ -64,7 +65,8 @@ def copied(server: PostgresServer, new_database: Any, monkeypatch: pytest.Monkey
 
     def use(script: str = SCRIPT) -> None:
         @contextmanager
-        def scratch(*_: Any, **__: Any) -> Iterator[Scratch]:
+        def scratch(_context: Any, _database: str, content: Content) -> Iterator[Scratch]:
+            use.asked = content  # type: ignore[attr-defined]
             dsn = new_database(script).databases["app"]
             yield Scratch(server, dsn.rpartition("/")[2], "data")
 
@@ -155,6 +157,16 @@ def test_a_migration_that_does_not_run_cannot_tell(environment: Environment, roo
     assert told(seen)[0] == (
         'migration on the copy: expected runs, got relation "..." already exists (SQLSTATE 42P07) [cannot tell]'
     )
+
+
+def test_the_data_of_a_protected_environment_is_not_copied(environment: Environment, copied: Any, root: Path) -> None:
+    copied(SCRIPT + "delete from schema_migrations; delete from clients;")
+    seen = look(check(), replace(environment, protected=True, allow=frozenset({"owner"})), root=root)
+    assert seen.status is Status.PASSED, (seen.message, told(seen))
+    assert told(seen)[0] == (
+        "content of the copy: expected data, got schema: no copy is made of a protected environment's data [yes]"
+    )
+    assert copied.asked == "schema"
 
 
 def test_after_the_migration_it_goes_back_and_forth(environment: Environment, copied: Any, root: Path) -> None:

@@ -17,6 +17,7 @@ from pytest_releasegate.sources.backup_lists import SOURCES, ZONES, HttpList, li
 from pytest_releasegate.sources.pgarchive import Archive, Damaged
 from pytest_releasegate.sources.pgtables import aligned
 from pytest_releasegate.sources.postgres import one_statement
+from pytest_releasegate.sources.s3 import S3Prefix
 from pytest_releasegate.sources.sizes import Bytes, shown_bytes
 from pytest_releasegate.sources.text import shown
 
@@ -58,6 +59,8 @@ class Backup(Parameters):
     """The output of `barman --format json list-backups SERVER`: a file, or the command as a list of words."""
     walg: Source = ()
     """The output of `wal-g backup-list --detail --json`: a file, or the command as a list of words."""
+    s3: S3Prefix | None = None
+    """Objects of a bucket, one a backup: `bucket`, `prefix`, `region`, `endpoint`, `access_key`, `secret_key`."""
     sql: str = ""
     """A query that gives one row a backup: when it ended, its size in bytes or null, and, if you like, its name."""
     http: HttpList | None = None

@@ -12,7 +12,8 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.backups import REPORTS, Made, Report, instant, reported
 from pytest_releasegate.sources.ciphers import cipher_of, head_of
-from pytest_releasegate.sources.pgarchive import Archive, Damaged, dump_files, size_of, written_at
+from pytest_releasegate.sources.pgarchive import BESIDE, Archive, Damaged, dump_files, size_of, written_at
+from pytest_releasegate.sources.s3 import S3Prefix, objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCES", "ZONES", "HttpList", "listed", "newest_dump"]
 
-SOURCES = ("dump", "folder", "pgbackrest", "barman", "walg", "sql", "http")
+SOURCES = ("dump", "folder", "pgbackrest", "barman", "walg", "s3", "sql", "http")
 """The keys of a gate that say where backups are listed."""
 _MOST_ROWS = 10_000
 _BY_FILE, _BY_HEADER = "its modification time", "its own header, read as local time"
@@ -56,6 +57,7 @@ def listed(name: str, source: Any, context: Context, *, server: str, database: s
     makers: dict[str, Callable[[], list[Made]]] = {
         "dump": lambda: [_of_dump(path, context) for path in dump_files(source, context)],
         "folder": lambda: [_of_file(path) for path in dump_files(source, context, "folder")],
+        "s3": lambda: _of_bucket(source, context),
         "sql": lambda: _of_query(source, database, context),
         "http": lambda: _of_answer(source, context),
     }
@@ -91,6 +93,11 @@ def _of_dump(path: Path, context: Context) -> Made:
     if created and made.at and created < made.at - ZONES:
         return replace(made, at=created, dated_by=_BY_HEADER)
     return made
+
+
+def _of_bucket(source: S3Prefix, context: Context) -> list[Made]:
+    found = [each for each in objects(source, context) if not each.key.endswith(("/", *BESIDE))]
+    return [Made(name=each.key, at=each.modified, dated_by="the bucket", size=each.size) for each in found]
 
 
 def _of_query(query: str, database: str, context: Context) -> list[Made]:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["Archive", "Contents", "Damaged", "Entry", "dump_files", "reason", "size_of", "written_at"]
+__all__ = ["BESIDE", "Archive", "Contents", "Damaged", "Entry", "dump_files", "reason", "size_of", "written_at"]
 
 _DIRECTORY = "toc.dat"
 _WILD = set("*?[")
-_BESIDE = (".json", ".sha256", ".sha512", ".md5", ".sig", ".log", ".txt", ".md", ".manifest")
+BESIDE = (".json", ".sha256", ".sha512", ".md5", ".sig", ".log", ".txt", ".md", ".manifest")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<what>[A-Z][A-Z ]*[A-Z]) (?:-|\S+) (?P<rest>.*)")
 _ERROR = re.compile(r"^pg_restore: error: (.*)$", re.MULTILINE)
 
@@ -216,7 +216,7 @@ def _apart(paths: Iterable[Path]) -> list[Path]:
 
 
 def _counts(path: Path) -> bool:
-    if path.name.startswith(".") or path.suffix in _BESIDE:
+    if path.name.startswith(".") or path.suffix in BESIDE:
         return False
     return path.is_file() or (path / _DIRECTORY).is_file()
 

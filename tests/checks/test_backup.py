@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pytest_releasegate.checks.backup import Backup
 from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.sources.ciphers import cipher_of
+from pytest_releasegate.sources.s3 import Signer, signed
 from pytest_releasegate.sources.sizes import shown_bytes
 from pytest_releasegate.testing import FakeClock, Remembered, look
 
@@ -393,6 +394,34 @@ def test_a_query_and_its_answer(fresh_database: Any) -> None:
     assert look(Backup(sql="select null, 5"), environment).status is Status.INCONCLUSIVE
     unsized = Backup(sql="select now(), null", least_size="1kB")
     assert line(look(unsized, environment), "its size").endswith("got the source does not tell [cannot tell]")
+
+
+LISTING = """<?xml version="1.0"?><ListBucketResult><Contents><Key>ehr/a&amp;b.dump.gpg</Key>
+<LastModified>2026-01-05T03:00:00.000Z</LastModified><Size>4000</Size></Contents><Contents><Key>ehr/a.sha256</Key>
+<LastModified>2026-01-05T08:00:00.000Z</LastModified><Size>64</Size></Contents></ListBucketResult>"""
+
+
+def test_a_bucket(http_answer: Any) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "not-a-real-secret"}
+    source = {"bucket": "backups", "prefix": "ehr/", "endpoint": http_answer(LISTING.encode())}
+    seen = look(Backup(s3=source, within="6h", least_size="1kB"), clock=FakeClock(NOW), variables=keys)
+    assert seen.status is Status.PASSED, seen.message
+    assert "got ehr/a&b.dump.gpg of 2026-01-05 03:00:00Z, by the bucket, 6.0 hours old [yes]" in told(seen)[0]
+    assert look(Backup(s3=source, encrypted=True), clock=FakeClock(NOW), variables=keys).status is Status.INCONCLUSIVE
+    assert look(Backup(s3=source), variables={}).status is Status.ERROR
+    http_answer(b"<ListBucketResult></ListBucketResult>")
+    assert look(Backup(s3=source), variables=keys).status is Status.FAILED
+    http_answer(b"<html>")
+    assert "does the endpoint speak S3?" in look(Backup(s3=source), variables=keys).message
+
+
+def test_requests_are_signed_as_amazon_documents_it() -> None:
+    signer = Signer("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1")
+    at = datetime(2013, 5, 24, tzinfo=UTC)
+    url, headers = signed("https://examplebucket.s3.amazonaws.com/", {"prefix": "J", "max-keys": "2"}, signer, at)
+    assert url == "https://examplebucket.s3.amazonaws.com/?max-keys=2&prefix=J"
+    expected = "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
+    assert headers["Authorization"].endswith(f"Signature={expected}")
 
 
 def test_an_answer_of_a_service(http_answer: Any) -> None:

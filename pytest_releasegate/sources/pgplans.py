@@ -49,9 +49,9 @@ def sizes(connection: psycopg.Connection[Any]) -> dict[str, Size]:
 
 
 def pending(files: Sequence[Script], applied: Sequence[str]) -> list[Script]:
-    """The files whose version, the first word of their name, the database does not have yet."""
+    """The files that the database does not have yet, by the first word of their names or by all of it."""
     have = {str(version).lstrip("0") or "0" for version in applied}
-    return [file for file in files if _version(file.name) not in have]
+    return [file for file in files if not have & set(_versions(file.name))]
 
 
 def plans(
@@ -98,6 +98,9 @@ def _readable(text: str) -> Iterator[str]:
         yield f"select from {found['table']} {found['where']}"
 
 
-def _version(name: str) -> str:
-    first = re.match(r"[VvRr]?(\w+?)(?:__|[_.-]|$)", name.rpartition("/")[2])
-    return (first[1].lstrip("0") or "0") if first else name
+def _versions(path: str) -> Iterator[str]:
+    """What a version table may call a file: `3` or `003_names` of `003_names.up.sql`, `1.2` of `V1_2__names.sql`."""
+    name = path.rpartition("/")[2].removesuffix(".sql").removesuffix(".up")
+    flyway = re.match(r"[VU](\d+(?:[._]\d+)*)__", name)
+    yield flyway[1].replace("_", ".") if flyway else re.split(r"[_.-]", name)[0].lstrip("0") or "0"
+    yield name.lstrip("0") or "0"

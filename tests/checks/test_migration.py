@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from pytest_releasegate.checks import migration as kind
 from pytest_releasegate.checks.migration import Migration
 from pytest_releasegate.model import Environment, Status
+from pytest_releasegate.sources.pgplans import pending
 from pytest_releasegate.sources.pgscratch import Scratch, scratch
+from pytest_releasegate.sources.pgsplit import script
 from pytest_releasegate.testing import look
 from tests.checks.test_pgscratch import context
 
@@ -31,9 +33,9 @@ create index on big (seen) where seen;
 create function touch() returns trigger language plpgsql as 'begin return new; end';
 analyze;
 """
-ROUTINE = "create function f() returns void language plpgsql as $$ begin update big set name = 'x'; end $$;"
+ROUTINE = "create or replace function f() returns void language plpgsql as $$ begin update big set name = 'x'; end $$;"
 CHECK = "alter table big add constraint k check (id > 0) not valid;"
-HIDDEN = "do $$ begin alter table big add column c uuid default gen_random_uuid(); end $$;"
+HIDDEN = "do $$ begin alter table big add column c4 uuid default gen_random_uuid(); end $$;"
 GUARD = "set local lock_timeout = '5s';\n"
 
 
@@ -73,10 +75,10 @@ def reviewed(
     return review
 
 
-def wrong(seen: Any) -> list[str]:
-    """The hazards, each as `line rule`, in the order of the files."""
+def wrong(seen: Any, *, short: bool = True) -> list[str]:
+    """The hazards in the order of the files; `short` ones are `line rule`."""
     found = (finding.name.removeprefix("migrations/") for finding in seen.findings if finding.ok == "no")
-    return [name.replace("002_x.up.sql:", "") for name in found]
+    return [name.replace("002_x.up.sql:", "") if short else name for name in found]
 
 
 def test_files_that_harm_nobody_pass(reviewed: Callable[..., Any]) -> None:
@@ -105,53 +107,57 @@ def test_files_that_harm_nobody_pass(reviewed: Callable[..., Any]) -> None:
     assert b"public.big AccessExclusive" in {e.name: body for e, body in seen.attached}["statements.txt"]
 
 
-@pytest.mark.parametrize(
-    ("text", "hazards"),
-    [
-        ("alter table big add column born date;", ["1 missing-lock-timeout"]),
-        ("create trigger t before update on big for each row execute function touch();", ["1 missing-lock-timeout"]),
-        ("create policy p on big using (true);", ["1 missing-lock-timeout"]),
-        ("alter table big enable row level security;", ["1 missing-lock-timeout"]),
-        ("create table fresh (id int references big);", ["1 missing-lock-timeout"]),
-        (GUARD + "alter table big add column c uuid default gen_random_uuid();", ["2 adding-field-with-default"]),
-        (GUARD + "alter table big alter name type varchar(10);", ["2 changing-column-type"]),
-        (GUARD + "alter table big alter id type bigint;", ["2 changing-column-type"]),
-        (GUARD + "alter table big alter note set not null;", ["2 adding-not-nullable-field"]),
-        (GUARD + "alter table big add check (id > 0);", ["2 constraint-missing-not-valid"]),
-        (GUARD + "create index on big (name);", ["2 require-concurrent-index-creation"]),
-        (GUARD + "create index concurrently on big (name);", ["2 ban-concurrent-index-creation-in-transaction"]),
-        ("create index concurrently on big (name);", []),
-        ("update big set name = 'x';", ["1 unbatched-write"]),
-        ("update big set name = 'x' where seen;", []),
-        ("delete from big where id between 1 and 50;", []),
-        ("do $$ begin update big set name = 'x'; end $$;", ["1 unbatched-write"]),
-        (ROUTINE + "\nselect f();", ["2 unbatched-write"]),
-        (ROUTINE, []),
-        (GUARD + "alter table big drop column note;", ["2 ban-drop-column"]),
-        (
-            GUARD + "alter table countries add column c int;\nupdate big set name = 'x';",
-            ["3 unbatched-write", "3 lock-held-over-slow-statement"],
-        ),
-        (
-            GUARD + "update big set name = 'x';\nalter table countries add column c int;",
-            ["2 unbatched-write", "3 dml-with-ddl"],
-        ),
-        (GUARD + CHECK + "\nalter table big validate constraint k;", ["3 lock-held-over-slow-statement"]),
-        (
-            "set lock_timeout = '5s';\nalter table big add constraint k check (note is not null) not valid;\n"
-            "alter table big validate constraint k;\nalter table big alter note set not null;",
-            [],
-        ),
-        ("selec 1;", ["1 syntax-error"]),
-        ("select 1;\n\\i other.sql\n", ["2 does-not-run"]),
-        (GUARD + "alter table bigg add column c int;", ["2 does-not-run"]),
-        (GUARD + HIDDEN, ["2 table-rewrite"]),
-    ],
-)  # fmt: skip
-def test_hazards_are_found_where_they_stand(reviewed: Callable[..., Any], text: str, hazards: list[str]) -> None:
-    seen = reviewed(text)
-    assert wrong(seen) == hazards
-    assert seen.status is (Status.FAILED if hazards else Status.PASSED), (seen.message, wrong(seen))
+HAZARDS: tuple[tuple[str, list[str]], ...] = (
+    ("alter table big add column born date;", ["1 missing-lock-timeout"]),
+    ("create trigger t before update on big for each row execute function touch();", ["1 missing-lock-timeout"]),
+    ("create policy p on big using (true);", ["1 missing-lock-timeout"]),
+    ("alter table big enable row level security;", ["1 missing-lock-timeout"]),
+    ("create table fresh (id int references big);", ["1 missing-lock-timeout"]),
+    (GUARD + "alter table big add column c1 uuid default gen_random_uuid();", ["2 adding-field-with-default"]),
+    (GUARD + "alter table big alter name type varchar(10);", ["2 changing-column-type"]),
+    (GUARD + "alter table big alter price type text;", ["2 changing-column-type"]),
+    (GUARD + "alter table big alter note set not null;", ["2 adding-not-nullable-field"]),
+    (GUARD + "alter table big add check (id > 0);", ["2 constraint-missing-not-valid"]),
+    (GUARD + "create index on big (name);", ["2 require-concurrent-index-creation"]),
+    (GUARD + "create index concurrently on big (name);", ["2 ban-concurrent-index-creation-in-transaction"]),
+    ("create index concurrently on big (name);", []),
+    ("update big set name = 'x';", ["1 unbatched-write"]),
+    ("update big set name = 'x' where seen;", []),
+    ("delete from big where id between 1 and 50;", []),
+    ("do $$ begin update big set name = 'x'; end $$;", ["1 unbatched-write"]),
+    (ROUTINE + "\nselect f();", ["2 unbatched-write"]),
+    (ROUTINE, []),
+    (
+        GUARD + "alter table countries add column c2 int;\nupdate big set name = 'x';",
+        ["3 unbatched-write", "3 lock-held-over-slow-statement"],
+    ),
+    (
+        GUARD + "update big set name = 'x';\nalter table countries add column c3 int;",
+        ["2 unbatched-write", "3 dml-with-ddl"],
+    ),
+    (GUARD + CHECK + "\nalter table big validate constraint k;", ["3 lock-held-over-slow-statement"]),
+    (
+        "set lock_timeout = '5s';\nalter table big add constraint n check (country is not null) not valid;\n"
+        "alter table big validate constraint n;\nalter table big alter country set not null;",
+        [],
+    ),
+    ("selec 1;", ["1 syntax-error"]),
+    ("select 1;\n\\i other.sql\n", ["2 does-not-run"]),
+    (GUARD + "alter table bigg add column c int;", ["2 does-not-run"]),
+    (GUARD + HIDDEN, ["2 table-rewrite"]),
+    (GUARD + "alter table big drop column note;", ["2 ban-drop-column"]),
+)
+
+
+def test_hazards_are_found_where_they_stand(reviewed: Callable[..., Any]) -> None:
+    seen = reviewed(*(text for text, _ in HAZARDS))
+    assert seen.status is Status.FAILED, seen.message
+    told: dict[str, list[str]] = {text: [] for text, _ in HAZARDS}
+    for hazard in wrong(seen, short=False):
+        number, _, rest = hazard.partition("_x.up.sql:")
+        told[HAZARDS[int(number) - 2][0]].append(rest)
+    assert told == dict(HAZARDS)
+    assert "files without a hazard" in [finding.name for finding in seen.findings]
 
 
 def test_a_hazard_says_what_and_what_to_do(reviewed: Callable[..., Any]) -> None:
@@ -244,6 +250,22 @@ def test_without_squawk_it_is_an_error(reviewed: Callable[..., Any], monkeypatch
     seen = reviewed("select 1;")
     assert seen.status is Status.ERROR
     assert "pip install 'pytest-releasegate[migration]'" in seen.message
+
+
+@pytest.mark.parametrize(
+    ("name", "applied"),
+    [
+        ("003_x.up.sql", "003"),
+        ("003_x.up.sql", "3"),
+        ("0001_initial.sql", "0001_initial"),
+        ("20260415120000_x.sql", "20260415120000"),
+        ("V1_2__x.sql", "1.2"),
+        ("sql/V7__x.sql", "7"),
+    ],
+)
+def test_versions_are_told_by_names(name: str, applied: str) -> None:
+    assert pending([script("", name)], [applied]) == []
+    assert pending([script("", name)], ["30", "1", "2026", "12"]) != []
 
 
 def test_parameters_are_checked() -> None:

@@ -17,6 +17,7 @@ from pytest_releasegate.model import Environment, Release
 from pytest_releasegate.sources import pgscan
 from pytest_releasegate.sources.pgscan import Scan, grouped, scans, shared, spread
 from pytest_releasegate.sources.pgtables import Table, user_tables
+from pytest_releasegate.sources.postgres import connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,13 +81,17 @@ def test_the_biggest_tables_come_first_and_alone(environment: Environment, monke
         assert pgscan._portions(connections[0], wanted) == [[3], [1], [0], [2]]
 
 
-def test_all_connections_see_one_instant_and_may_not_write(environment: Environment, superuser: Any) -> None:
-    looking = context(environment)
-    with shared(looking, connections=2) as connections:
+def test_all_connections_see_one_instant_and_may_not_write(
+    environment: Environment, superuser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connected(*words: Any, **named: Any) -> Any:
         superuser(environment, "insert into small values (2)")
-        seen = [
-            each.execute("select count(*), pg_current_snapshot()::text from small").fetchone() for each in connections
-        ]
+        return connect(*words, **named)
+
+    monkeypatch.setattr(pgscan, "connect", connected)
+    with shared(context(environment), connections=2) as connections:
+        seen = [each.execute("select count(*) from small").fetchone() for each in connections]
+        assert len(seen) == 2
         assert seen[0] == seen[1]
         assert [each.execute("show transaction_read_only").fetchone() for each in connections] == [("on",), ("on",)]
     superuser(environment, "delete from small where id = 2")

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
 from pytest_releasegate.checklist.loader import load
+from pytest_releasegate.checks import kinds
 from pytest_releasegate.cli import build_parser
 from pytest_releasegate.lifecycle.foreign import read_attestations, read_waivers
 
@@ -43,8 +45,11 @@ UNNAMED = [block for block in blocks("yaml") if block[0] != "checks.md" and not 
 
 @pytest.mark.parametrize(("page", "text"), UNNAMED)
 def test_yaml_blocks_load(product, page, text):
-    """A whole file as it is, a gate inside of one; environments as themselves."""
-    if text.startswith(("default:", "environments:")):
+    """A whole file as it is, the check of a gate inside of one; environments as themselves."""
+    if text.partition(":")[0] in kinds():
+        head = 'phase: predeploy\nitems:\n  - item: "1"\n    title: T\n    gates:\n      - id: "1.1"\n        title: t\n'
+        product.write("gates/page.yaml", head + indent(text, " " * 8))
+    elif text.startswith(("default:", "environments:")):
         product.write("gates/environments.yaml", text)
         product.gates("predeploy", "id: a, title: A, document: NOTES.md")
     else:

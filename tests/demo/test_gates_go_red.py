@@ -50,6 +50,7 @@ class Deployed:
         self.running = running
         commits = make_product(folder)
         self.info = control.up(running, OLD, commits[OLD])
+        control.back_up(running, "final")
         assert self.pytest("-m", "before").code == 10  # facts are not declared; the snapshot is taken
         control.migrate(running)
         self.info = control.deploy(running, NEW, commits[NEW])

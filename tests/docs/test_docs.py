@@ -45,10 +45,12 @@ UNNAMED = [block for block in blocks("yaml") if block[0] != "checks.md" and not 
 
 @pytest.mark.parametrize(("page", "text"), UNNAMED)
 def test_yaml_blocks_load(product, page, text):
-    """A whole file as it is, the check of a gate inside of one; environments as themselves."""
+    """A whole file as it is, gates or one check inside of one; environments as themselves."""
     if text.partition(":")[0] in kinds():
-        head = 'phase: predeploy\nitems:\n  - item: "1"\n    title: T\n    gates:\n      - id: "1.1"\n        title: t\n'
-        product.write("gates/page.yaml", head + indent(text, " " * 8))
+        text = "- id: a\n  title: A\n" + indent(text, "  ")
+    if text.startswith("- id:"):
+        head = 'phase: predeploy\nitems:\n  - item: "1"\n    title: T\n    gates:\n'
+        product.write("gates/page.yaml", head + indent(text, " " * 6))
     elif text.startswith(("default:", "environments:")):
         product.write("gates/environments.yaml", text)
         product.gates("predeploy", "id: a, title: A, document: NOTES.md")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -19,6 +18,7 @@ from pytest_releasegate.sources.pgscratch import scratch
 from pytest_releasegate.sources.pgsplit import Script, script
 from pytest_releasegate.sources.pgtrial import found, scripts
 from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement
+from pytest_releasegate.sources.recent import digest, recent, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from pytest_releasegate.model import Finding
 
 __all__ = ["DryRun"]
-
-_SHARED = timedelta(hours=1)
 
 
 class DryRun(Parameters):
@@ -126,16 +124,14 @@ class DryRun(Parameters):
     def _rehearsed(self, context: Context, name: str, files: Sequence[Script]) -> Rehearsal:
         backs = list(self._backs(context, files))
         command = shlex.split(self.command) if self.part in ("all", "compatibility") else []
-        digest = self._digest(files, backs, command)
-        kept = context.recorded(f"dry_run/{name}")
-        if kept and kept.value["digest"] == digest and _age(kept.value["at"], context) < _SHARED:
-            return Rehearsal.read(kept.value["told"])
+        asked = self._asked(files, backs, command)
+        if (told := recent(context, f"dry_run/{name}", asked)) is not None:
+            return Rehearsal.read(told)
         known = Known(together={"auto": None, "file": True, "none": False}[self.transaction], strict=True)
         seconds = self.timeout.total_seconds()
         with scratch(context, name, self.content, rows=self.rows, without=self.without, at_most=seconds) as copy:
             told = rehearse(context, copy, files, backs, known, command)
-        value = {"digest": digest, "at": context.clock.now().isoformat(), "told": told.plain()}
-        context.keep(f"dry_run/{name}", value)
+        share(context, f"dry_run/{name}", asked, told.plain())
         return told
 
     def _backs(self, context: Context, files: Sequence[Script]) -> Iterator[Script]:
@@ -148,10 +144,9 @@ class DryRun(Parameters):
                 path = context.root / self.rollback.replace("{name}", base)
                 yield from scripts([path], context.root)
 
-    def _digest(self, files: Sequence[Script], backs: Sequence[Script], command: Sequence[str]) -> str:
+    def _asked(self, files: Sequence[Script], backs: Sequence[Script], command: Sequence[str]) -> str:
         chosen = self.model_dump(mode="json", include={"content", "rows", "without", "transaction"})
-        texts = [*(file.text for file in (*files, *backs)), str(chosen), *command]
-        return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+        return digest([*(file.text for file in (*files, *backs)), str(chosen), *command])
 
     def _execution(self, told: Rehearsal) -> Iterator[Finding]:
         yield _ran("up", told.up)
@@ -228,10 +223,6 @@ def _ran(name: str, way: Way) -> Finding:
 def _of(told: Rehearsal) -> str:
     shares = {"data": "all", "sample": "a sample of", "schema": "no"}
     return f"{shares[told.content]} rows ({told.rows} rows in {told.tables} tables)"
-
-
-def _age(at: str, context: Context) -> timedelta:
-    return context.clock.now() - datetime.fromisoformat(at)
 
 
 def _summary(told: Rehearsal) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -15,6 +16,7 @@ from pytest_releasegate.sources.pgscratch import scratch
 from pytest_releasegate.sources.pgtables import aligned
 from pytest_releasegate.sources.pgtrial import found, scripts, tried
 from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement
+from pytest_releasegate.sources.recent import digest, recent, share
 from pytest_releasegate.sources.squawk import squawk
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class Ignored(Parameters):
 
 class Migration(Parameters):
     """Migration files, read and tried on a scratch copy of the schema; the denominators are files and statements.
+
+    Gates that ask about different things and otherwise the same share one review of the last hour.
 
     ```yaml
     migration:
@@ -109,33 +113,42 @@ class Migration(Parameters):
         return one_statement(text) if text else text
 
     def look(self, context: Context) -> Iterator[Finding]:
-        """Read, try, and ask the target how large its tables are."""
+        """Read, try, and ask the target how large its tables are; or take what a gate before has found of the same."""
         name = database_name(context, self.database)
         files = scripts(found(context.root, self.files, self.since), context.root)
-        with connect(context, name) as connection:
-            if self.applied:
+        if self.applied:
+            with connect(context, name) as connection:
                 files = pending(files, [str(row[0]) for row in first_rows(connection, self.applied, limit=100_000)])
+        chosen = self.model_dump(mode="json", include={"transaction", "large_rows", "without"})
+        asked = digest([*(text for file in files for text in (file.name, file.text)), str(chosen)])
+        review = recent(context, f"migration/{name}", asked)
+        if review is None:
+            review = self._review(context, name, files) if files else {"hazards": [], "evidence": {}, "statements": 0}
+            share(context, f"migration/{name}", asked, review)
+        for title, text in review["evidence"].items():
+            context.attach(title, "text/plain", text.encode())
+        told = [*(Hazard(**each) for each in review["hazards"]), *self._ways_back(context, files)]
+        yield from self._tell(files, told)
+        yield counted("migration files", len(files), self.least)
+        yield counted("statements tried", review["statements"])
+
+    def _review(self, context: Context, name: str, files: Sequence[Script]) -> dict[str, Any]:
+        """All hazards, whatever is asked, as JSON values."""
+        with connect(context, name) as connection:
             tables = sizes(connection)
             planned = list(plans(connection, context, files, tables))
         together = {"auto": None, "file": True, "none": False}[self.transaction]
         estimates = {(file.name, statement.line): rows for file, statement, rows, _ in planned}
         known = Known(tables, self.large_rows, together=together, strict=True, estimates=estimates)
-        traces = self._try(context, name, files, known)
-        told = [*hazards(files, known, squawk(files), traces), *self._ways_back(context, files)]
-        if planned:
-            lines = (f"{f.name}:{s.line}: {rows} rows expected\n{plan}" for f, s, rows, plan in planned)
-            context.attach("plans.txt", "text/plain", "\n\n".join(lines).encode())
-        if files:
-            context.attach("statements.txt", "text/plain", _table(files, traces))
-        yield from self._tell(files, told)
-        yield counted("migration files", len(files), self.least)
-        yield counted("statements tried", sum(not each.statement.trouble for trace in traces for each in trace))
-
-    def _try(self, context: Context, name: str, files: Sequence[Script], known: Known) -> list[list[Traced]]:
-        if not files:
-            return []
         with scratch(context, name, "schema", without=self.without) as copy:
-            return tried(copy, files, known, context.remaining())
+            traces = tried(copy, files, known, context.remaining())
+        lines = (f"{file.name}:{each.line}: {rows} rows expected\n{plan}" for file, each, rows, plan in planned)
+        evidence = {"plans.txt": "\n\n".join(lines), "statements.txt": _table(files, traces).decode()}
+        return {
+            "hazards": [asdict(hazard) for hazard in hazards(files, known, squawk(files), traces)],
+            "evidence": {title: text for title, text in evidence.items() if text},
+            "statements": sum(not each.statement.trouble for trace in traces for each in trace),
+        }
 
     def _ways_back(self, context: Context, files: Sequence[Script]) -> Iterator[Hazard]:
         for file in files if self.rollback else ():

@@ -15,7 +15,7 @@ from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.sources.pgplans import pending
 from pytest_releasegate.sources.pgscratch import Scratch, scratch
 from pytest_releasegate.sources.pgsplit import script
-from pytest_releasegate.testing import look
+from pytest_releasegate.testing import Remembered, look
 from tests.checks.test_pgscratch import context
 
 if TYPE_CHECKING:
@@ -188,6 +188,20 @@ def test_one_hazard_is_ignored_with_a_reason_and_others_are_not(reviewed: Callab
     told = {finding.name: finding.actual for finding in seen.findings}
     assert told["migrations/002_x.up.sql:2 ban-drop-column"].endswith(f"none here: {because}")
     assert told["ignore ban-drop-table at 002_x.up.sql"] == "none there"
+
+
+def test_gates_share_one_review_of_the_same_files(
+    reviewed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: Environment
+) -> None:
+    first = reviewed("update big set name = 'x';", about=["syntax"])
+    assert first.status is Status.PASSED
+    memory = Remembered(this=dict(first.kept))
+    monkeypatch.setattr(kind, "scratch", None)
+    second = look(Migration(about=["writes"], large_rows=1000), environment, root=tmp_path, memory=memory)
+    assert wrong(second) == ["1 unbatched-write"]
+    assert [each.name for each, _ in second.attached] == ["plans.txt", "statements.txt"]
+    other = look(Migration(about=["writes"], large_rows=99), environment, root=tmp_path, memory=memory)
+    assert other.status is Status.ERROR
 
 
 def test_only_what_is_asked_counts(reviewed: Callable[..., Any]) -> None:

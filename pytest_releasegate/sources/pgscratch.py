@@ -113,7 +113,13 @@ def scratch(
 
     `sample` holds at most `rows` rows of each table, and the rows that they refer to. Roles cannot log in. Extensions
     that call out, those of `without`, foreign servers, subscriptions, publications and event triggers are left out.
+    Of a protected environment nothing but the schema is copied.
     """
+    if content != "schema" and context.environment.protected:
+        raise CannotLook(
+            f"the data of '{context.environment.name}', a protected environment, is not copied",
+            "copy its `schema` only, or look at an environment with data that may leave its server",
+        )
     out = sorted(CALLS_OUT | set(without))
     source = _read(context, database, out)
     with _started(binaries_for(source.major)) as server:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,13 @@ def test_an_extension_can_be_left_out_by_name(environment: Environment) -> None:
     with scratch(context(environment), without=["citext"]) as copy:
         assert asked(copy, "select to_regclass('public.clients') is null") is True
         assert any("table clients" in name for name in copy.left_out)
+
+
+@pytest.mark.parametrize("content", ["data", "sample"])
+def test_no_row_of_a_protected_environment_is_copied(environment: Environment, content: Any) -> None:
+    protected = context(replace(environment, protected=True))
+    with pytest.raises(CannotLook, match="a protected environment, is not copied"), scratch(protected, content=content):
+        pass
 
 
 def test_binaries_that_are_too_old_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ Rows = list[tuple[Any, ...]]
 _Part = TypeVar("_Part")
 _Result = TypeVar("_Result")
 SCAN_SECONDS = 600.0
+_PART = '"releasegate part"'
 _TOGETHER = 50
 _SMALL = 8 * 1024 * 1024
 _SIZES = """
@@ -49,9 +50,13 @@ class Scan:
     @property
     def sql(self) -> str:
         """The one statement that answers it."""
-        what = ", ".join([self.by, *self.aggregates] if self.by else self.aggregates)
-        where = f" where (\n{self.where}\n)" if self.where else ""
-        return f"select {what} from {self.table.source}{where}{' group by 1' if self.by else ''}"
+        what, where = ", ".join(self.aggregates), f" where (\n{self.where}\n)" if self.where else ""
+        if not self.by:
+            return f"select {what} from {self.table.source}{where}"
+        # the half that holds nothing goes when it is planned, and with it the guess of as many groups as rows,
+        # which would keep parallel workers away
+        rows = f"select {self.by} as {_PART}, * from {self.table.source}"
+        return f"select {_PART}, {what} from ({rows}{where} union all {rows} where false) found group by 1"
 
 
 @contextmanager

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 SCRIPT = """
 create table big as select i as id, i % 3 as kind from generate_series(1, 2000) i;
+analyze big;
 create table small as select 1 as id;
 create table "empty %" (id int);
 create table parts (id int) partition by hash (id);
 create table parts_0 partition of parts for values with (modulus 2, remainder 0);
 create table parts_1 partition of parts for values with (modulus 2, remainder 1);
-insert into parts select generate_series(1, 5000);
+insert into parts select generate_series(1, 20000);
 """
 
 
@@ -62,7 +63,7 @@ def test_all_aggregates_of_each_table_in_the_order_asked(environment: Environmen
             Scan(known["big"], where="false"),
         ]
         assert len(connections) == number
-        assert scans(looking, connections, wanted) == [(1,), (1990, 2000, 663), (None,), (5000, 1), (0,)]
+        assert scans(looking, connections, wanted) == [(1,), (1990, 2000, 663), (None,), (20000, 1), (0,)]
         assert sorted(grouped(looking, connections, [Scan(known["big"], by="kind")])[0]) == [
             (0, 666),
             (1, 667),
@@ -71,8 +72,17 @@ def test_all_aggregates_of_each_table_in_the_order_asked(environment: Environmen
         assert scans(looking, connections, []) == []
 
 
+def test_not_as_many_groups_are_guessed_as_there_are_rows(environment: Environment) -> None:
+    looking = context(environment)
+    with shared(looking, connections=1) as connections:
+        scan = Scan(tables(connections)["big"], by="id / 100", where="kind > 0")
+        plan = connections[0].execute(f"explain {scan.sql}".encode()).fetchall()
+        assert "rows=200 " in plan[0][0]
+        assert sum(row[1] for row in grouped(looking, connections, [scan])[0]) == 1334
+
+
 def test_the_biggest_tables_come_first_and_alone(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgscan, "_SMALL", 100_000)
+    monkeypatch.setattr(pgscan, "_SMALL", 300_000)
     with shared(context(environment)) as connections:
         known = tables(connections)
         wanted = [Scan(known[name]) for name in ("small", "big", "empty %", "parts")]

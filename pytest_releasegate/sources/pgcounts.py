@@ -187,9 +187,11 @@ def _range(buckets: Buckets, first: int, last: int) -> str:
     low, high = buckets.range(first)[0], buckets.range(last)[1]
     if low is None:
         return f"below {(high or 0) + 1}"
+    if low == high:
+        return str(low)
     return f"{low}..{high}" if high is not None else f"from {low}"
 
 
 def _rows(before: Parts, after: Parts, parts: Sequence[int]) -> str:
     then, now = (sum(side.get(part, (0, 0))[0] for part in parts) for side in (before, after))
-    return f"{then} rows before, {now} now" if then != now else f"{now} rows"
+    return f"{then} rows before, {now} now" if then != now else f"{now} row{'s' * (now != 1)}"

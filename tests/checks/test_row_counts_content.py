@@ -133,6 +133,32 @@ def test_appended_rows_pass_and_changed_old_ones_do_not(changed: Any, memory: Re
     assert "rows differ" in told(look(check, environment, memory=memory))[1]
 
 
+def test_partitioned_tables_and_odd_names_too(fresh_database: Any, superuser: Any, server: Any) -> None:
+    environment = fresh_database(
+        """create table "Log ""%" ("Id %" bigint, day date, what text, primary key ("Id %", day))
+            partition by range (day);
+        create table "Log 1" partition of "Log ""%" for values from ('2026-01-01') to ('2026-02-01');
+        create table parts (id bigint primary key, "what %" text) partition by range (id);
+        create table parts_1 (x int, "what %" text, id bigint not null); alter table parts_1 drop column x;
+        alter table parts attach partition parts_1 for values from (0) to (1000);
+        insert into "Log ""%" select i, '2026-01-02', 'x' from generate_series(1, 50) i;
+        insert into parts select i, 'x' from generate_series(1, 50) i; create table nothing ();"""
+    )
+    with psycopg.connect(server.dsn(environment.databases["app"].rsplit("/", 1)[1])) as writer:
+        writer.execute("insert into parts values (51, 'late')")
+        superuser(environment, "insert into parts values (52, 'in time')")
+        memory = Remembered(this=dict(look(Snapshot(checksums=True, locate=["*"]), environment).kept))
+        writer.commit()
+    check = RowCounts(default="identical", expect={"parts": "appended"})
+    seen = look(check, environment, memory=memory)
+    assert seen.status is Status.PASSED, told(seen)
+    superuser(environment, """update parts set "what %" = 'y' where id = 7; update "Log ""%" set what = 'y'""")
+    seen = look(check, environment, memory=memory)
+    assert seen.status is Status.FAILED
+    assert told(seen)[0].endswith("in 50 of 1024 parts of the key's hash (50 rows) [no]")
+    assert told(seen)[1].endswith("the old rows differ: id 7 (1 row) [no]")
+
+
 def test_rows_of_transactions_that_ended_late_are_new(changed: Any, environment: Environment, server: Any) -> None:
     with psycopg.connect(server.dsn(environment.databases["app"].rsplit("/", 1)[1])) as writer:
         writer.execute("insert into log values (101, 'late')")

@@ -50,7 +50,7 @@ class Backup(Parameters):
     shorthand: ClassVar[str] = "dump"
 
     dump: str = ""
-    """Archives of `pg_dump -Fc`, `-Fd` or `-Ft`: one, a folder, or a pattern; what lies beside them is left out."""
+    """Dumps of `pg_dump` in any format: one, a folder of them, or a pattern; what lies beside them is left out."""
     folder: str = ""
     """Any files, one a backup: a folder or a pattern; hidden ones, `.json`, `.sha256` and the like are left out."""
     pgbackrest: Source = ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field, StrictBool, StrictInt, field_validator, model_validator
 
 from pytest_releasegate.check import counted, find
+from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import Parameters, Span, Threshold, format_duration
 from pytest_releasegate.sources.backup_lists import newest_dump
 from pytest_releasegate.sources.pgarchive import Archive, Damaged
@@ -90,6 +91,8 @@ class Restore(Parameters):
         except Damaged as damage:
             yield find(f"restore of {newest.name}", expected="an archive", actual=str(damage), ok=False)
             return
+        if contents.plain:
+            raise CannotLook(f"{newest.name} is plain SQL, which only psql restores", "dump with: pg_dump -Fc")
         with restored(archive, contents, context) as copy:
             yield _errors(copy, f"restore of {newest.name} of {dated}, by {newest.dated_by}")
             with copy.connect() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.backups import REPORTS, Made, Report, instant, reported
 from pytest_releasegate.sources.ciphers import cipher_of, head_of
-from pytest_releasegate.sources.pgarchive import BESIDE, Archive, Damaged, dump_files, size_of, written_at
+from pytest_releasegate.sources.pgarchive import BESIDE, Archive, Damaged, dump_files, is_archive, size_of, written_at
 from pytest_releasegate.sources.s3 import S3Prefix, objects
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def listed(name: str, source: Any, context: Context, *, server: str, database: s
     if name in REPORTS:
         return reported(name, source, server, context)
     makers: dict[str, Callable[[], list[Made]]] = {
-        "dump": lambda: [_of_dump(path, context) for path in dump_files(source, context)],
+        "dump": lambda: _dumps(source, context),
         "folder": lambda: [_of_file(path) for path in dump_files(source, context, "folder")],
         "s3": lambda: _of_bucket(source, context),
         "sql": lambda: _of_query(source, database, context),
@@ -66,8 +67,21 @@ def listed(name: str, source: Any, context: Context, *, server: str, database: s
 
 def newest_dump(pattern: str, context: Context) -> Made | None:
     """The newest archive of a pattern, by what `listed` goes by."""
-    made = [_of_dump(path, context) for path in dump_files(pattern, context)]
-    return max(made, key=lambda each: each.at.timestamp() if each.at else 0.0, default=None)
+    return max(_dumps(pattern, context), key=_age, default=None)
+
+
+def _dumps(pattern: str, context: Context) -> list[Made]:
+    """All of them; headers are read from the newest on, until the newest is as new as its header says too."""
+    made = {path: _of_file(path) for path in dump_files(pattern, context)}
+    read: set[Path] = set()
+    while made and (newest := max(made, key=lambda path: _age(made[path]))) not in read:
+        made[newest] = _dated(made[newest], context)
+        read.add(newest)
+    return list(made.values())
+
+
+def _age(made: Made) -> float:
+    return made.at.timestamp() if made.at else 0.0
 
 
 def _of_file(path: Path) -> Made:
@@ -79,15 +93,12 @@ def _of_file(path: Path) -> Made:
     return Made(name=path.name, at=at, dated_by=_BY_FILE, size=size, cipher=cipher, path=path)
 
 
-def _of_dump(path: Path, context: Context) -> Made:
+def _dated(made: Made, context: Context) -> Made:
     """A dump is as old as its header says, where that is older for sure: copying a file makes it look new."""
-    from dataclasses import replace
-
-    made = _of_file(path)
-    if made.cipher != "" or not made.size:
+    if made.path is None or not made.size or not is_archive(made.path):
         return made
     try:
-        created = Archive(path, context).contents().created
+        created = Archive(made.path, context).contents().created
     except Damaged:
         return made
     if created and made.at and created < made.at - ZONES:

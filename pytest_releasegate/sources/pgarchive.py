@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.sources.pgplain import scan
 from pytest_releasegate.sources.pgserver import installations
 
 if TYPE_CHECKING:
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["BESIDE", "Archive", "Contents", "Damaged", "Entry", "dump_files", "reason", "size_of", "written_at"]
+__all__ = [
+    "BESIDE",
+    "Archive",
+    "Contents",
+    "Damaged",
+    "Entry",
+    "dump_files",
+    "is_archive",
+    "reason",
+    "size_of",
+    "written_at",
+]
 
 _DIRECTORY = "toc.dat"
 _WILD = set("*?[")
@@ -51,6 +63,7 @@ class Contents:
     created: datetime | None
     major: int
     entries: tuple[Entry, ...]
+    plain: bool = False
 
     @property
     def is_tar(self) -> bool:
@@ -107,11 +120,32 @@ class Archive:
         if done.returncode and undone:
             raise CannotLook(f"{self.path.name} cannot be decrypted: {undone}", "check the command and its key")
         if done.returncode:
+            if (plain := self._plain()) is not None:
+                return plain
             raise Damaged(reason(done.stderr))
         return _contents(done.stdout)
 
+    def _plain(self) -> Contents | None:
+        """The contents of a dump in plain SQL, which is read to its end for them."""
+        if self.path.is_dir():
+            return None
+        if self.is_encrypted:
+            with self._decrypted() as source:
+                found = scan(source.stdout) if source.stdout is not None else None
+        else:
+            with self.path.open("rb") as file:
+                found = scan(file)
+        if found is None:
+            return None
+        if found.broken:
+            raise Damaged(found.broken)
+        tables = [Entry("", "TABLE", name) for name in found.tables]
+        return Contents("", None, 0, (*tables, *(Entry("", "TABLE DATA", name) for name in found.filled)), plain=True)
+
     def read(self, contents: Contents) -> None:
         """Read each block; raises `Damaged` where one is missing or broken."""
+        if contents.plain:
+            return
         if contents.is_tar:
             self._read_tar()
         done, undone = self.restore("-f", "/dev/null")
@@ -193,6 +227,14 @@ def dump_files(pattern: str, context: Context, what: str = "dump") -> list[Path]
     except OSError as error:
         raise CannotLook(f"{what}: {fixed} cannot be read: {error.strerror}", "let this account read it") from None
     return [place]
+
+
+def is_archive(path: Path) -> bool:
+    """Whether it looks like an archive whose table of contents can be read as it is."""
+    if path.is_dir():
+        return True
+    with path.open("rb") as file:
+        return file.read(8).startswith((b"PGDMP", b"toc.dat"))
 
 
 def size_of(path: Path) -> int:

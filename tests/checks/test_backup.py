@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -141,6 +142,21 @@ def test_what_is_no_full_dump_fails(dumps: Path, tmp_path: Path) -> None:
     )
 
 
+def test_plain_dumps_are_read_to_their_last_line(server: Any, dumps: Path, tmp_path: Path) -> None:
+    done = subprocess.run([server.binaries / "pg_restore", "-f", "-", dumps / "c"], capture_output=True, check=True)
+    hidden = subprocess.run([sys.executable, "-c", HIDE], input=done.stdout, capture_output=True, check=True).stdout
+    now = datetime.now(UTC)
+    for body, decrypt in ((done.stdout, ()), (gzip.compress(done.stdout), ()), (hidden, DECRYPT)):
+        made(tmp_path, "a.sql", body, now=now)
+        seen = look(Backup(dump=str(tmp_path), decrypt=decrypt))
+        assert seen.status is Status.PASSED, (told(seen), seen.message)
+        assert line(seen, "its contents").endswith("got 2 tables, the rows of 2; each block read [yes]")
+        made(tmp_path, "a.sql", body[: len(body) - 200], now=now)
+        seen = look(Backup(dump=str(tmp_path), decrypt=decrypt))
+        assert seen.status is Status.FAILED
+        assert "it breaks off" in line(seen, "its contents")
+
+
 def test_an_encrypted_dump_is_read_through_its_command(dumps: Path) -> None:
     check = Backup(dump=str(dumps / "hidden"), encrypted=True, decrypt=DECRYPT)
     seen = look(check)
@@ -169,6 +185,15 @@ def test_a_copy_is_as_old_as_its_header(dumps: Path) -> None:
     os.utime(dumps / "c", (before, before))
     assert seen.status is Status.FAILED
     assert "by its own header, read as local time, 48.0 hours old [no]" in line(seen, "newest full backup")
+
+
+def test_a_copy_of_an_old_dump_is_not_the_newest(dumps: Path, tmp_path: Path) -> None:
+    later = FakeClock(datetime.now(UTC) + timedelta(days=2))
+    made(tmp_path, "copied.dump", (dumps / "c").read_bytes(), timedelta(minutes=1), now=later.now())
+    made(tmp_path, "real.dump", (dumps / "hidden").read_bytes(), timedelta(hours=3), now=later.now())
+    seen = look(Backup(dump=str(tmp_path), read=False), clock=later)
+    assert seen.status is Status.PASSED
+    assert "got real.dump of " in line(seen, "newest full backup")
 
 
 @pytest.mark.parametrize(

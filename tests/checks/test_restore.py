@@ -163,6 +163,10 @@ def test_no_dump_fails_and_an_unknown_extension_is_an_error(
     assert look(Restore(dump=str(tmp_path))).status is Status.FAILED
     (tmp_path / "a.dump").write_bytes(b"nothing like an archive")
     assert look(Restore(dump=str(tmp_path))).status is Status.FAILED
+    (tmp_path / "a.dump").write_text("--\n-- PostgreSQL database dump\n--\n-- PostgreSQL database dump complete\n")
+    seen = look(Restore(dump=str(tmp_path)))
+    assert seen.status is Status.ERROR
+    assert "a.dump is plain SQL, which only psql restores" in seen.message
     seen = look(Restore(dump=str(dump), manifest=".none"))
     assert seen.status is Status.ERROR
     assert "a.dump.none cannot be read: No such file" in seen.message

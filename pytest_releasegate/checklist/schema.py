@@ -118,8 +118,8 @@ class EnvironmentKeys(Parameters):
     """Further values for checks and tests."""
     protected: bool = False
     """Production: gates by path need the environment named in the command, and the plan changes only with a reason."""
-    allow: frozenset[Literal["probes", "writes_through_app", "superuser", "owner"]] = frozenset()
-    """What gates may do to it: probes (rolled back), writes_through_app; log in as superuser or owner if protected."""
+    allow: frozenset[Literal["probes", "writes_through_app", "restores", "superuser", "owner"]] = frozenset()
+    """What gates may do to it: probes (rolled back), writes_through_app; if protected: restores, superuser or owner."""
     connections: int = Field(default=2, ge=1, le=100, strict=True)
     """How many connections to one database gates may hold at once, all workers of a machine together."""
     watch: Duration | None = None

@@ -79,6 +79,8 @@ class Restore(Parameters):
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Restore it, count everything in it, and compare."""
+        if context.environment.protected:
+            context.require_permission("restores", "`restore`, which brings what the dump holds to this machine,")
         newest = newest_dump(self.dump, context)
         if newest is None or newest.path is None:
             yield find("newest dump", expected="one to restore", actual=f"none matches {self.dump}", ok=False)

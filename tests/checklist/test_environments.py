@@ -82,7 +82,7 @@ def test_reference_is_not_resolved_at_load(product: Any, monkeypatch: pytest.Mon
         (
             "environments: {prod: {allow: [probs]}}\n",
             [
-                "1:31: expected probes, writes_through_app, superuser or owner, got the text 'probs'",
+                "1:31: expected probes, writes_through_app, restores, superuser or owner, got the text 'probs'",
                 "    did you mean 'probes'?",
             ],
         ),

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -190,6 +191,15 @@ def test_what_calls_out_is_left_out_and_tables_without_rows_cannot_tell(
     assert seen.status is Status.INCONCLUSIVE, (told(seen), seen.message)
     assert line(seen, "rows looked at") == "rows looked at: expected >= 1, got 0 [cannot tell]"
     assert "left out, since they call out: extension postgres_fdw, server away [yes]" in told(seen)[0]
+
+
+def test_data_of_a_protected_environment_comes_here_only_where_that_is_allowed(tmp_path: Path) -> None:
+    check = Restore(dump=str(tmp_path))
+    environment = Environment(name="prod", protected=True)
+    seen = look(check, environment)
+    assert seen.status is Status.ERROR
+    assert "declare `allow: [restores]` for it in environments.yaml" in seen.message
+    assert look(check, replace(environment, allow=frozenset({"restores"}))).status is Status.FAILED
 
 
 @pytest.mark.parametrize(

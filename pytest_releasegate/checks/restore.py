@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, StrictBool, StrictInt, field_validator, model_validator
@@ -60,7 +61,7 @@ class Restore(Parameters):
     objects: StrictBool = True
     """Whether tables, columns, indexes, constraints, triggers, policies and functions are compared by name too."""
     within: Span | None = None
-    """How long it may take from starting the scratch server to the last row."""
+    """How long it may take from starting the scratch server to the last row; the gate waits so long."""
     least: Annotated[StrictInt, Field(ge=1)] = 1
     """How many tables must be compared at least."""
 
@@ -76,6 +77,11 @@ class Restore(Parameters):
         if self.manifest and (self.database or self.tolerance or self.tolerance_rows):
             raise ValueError("a `manifest` is exact: leave out `database`, `tolerance` and `tolerance_rows`")
         return self
+
+    @property
+    def needs_time(self) -> timedelta:
+        """How long it may take beside the usual time of a gate."""
+        return self.within or timedelta()
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Restore it, count everything in it, and compare."""

@@ -99,7 +99,8 @@ def _dated(made: Made, context: Context) -> Made:
         return made
     try:
         created = Archive(made.path, context).contents().created
-    except Damaged:
+    except (Damaged, CannotLook):
+        # whether it can be read is asked where that matters
         return made
     if created and made.at and created < made.at - ZONES:
         return replace(made, at=created, dated_by=_BY_HEADER)

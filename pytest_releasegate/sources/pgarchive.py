@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources.pgplain import scan
@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 _DIRECTORY = "toc.dat"
+_MOST_SAID = 64 * 1024
 _WILD = set("*?[")
 BESIDE = (".json", ".sha256", ".sha512", ".md5", ".sig", ".log", ".txt", ".md", ".manifest")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<what>[A-Z][A-Z ]*[A-Z]) (?:-|\S+) (?P<rest>.*)")
@@ -98,6 +99,7 @@ class Archive:
         self._context = context
         self._decrypt = [context.resolve(word) for word in decrypt]
         self._binaries: Path | None = None
+        self._told: IO[bytes] | None = None
 
     def use(self, binaries: Path) -> None:
         """Read it with the programs of this folder."""
@@ -113,7 +115,8 @@ class Archive:
         for folder in _folders():
             self._binaries = folder
             done, undone = self.restore("--list")
-            if "unsupported version" not in done.stderr:
+            # no archive has ever had another number before the point
+            if "unsupported version (1." not in done.stderr:
                 break
         else:
             raise CannotLook(f"{self.path.name} is of a newer pg_dump", "install the client tools of its version")
@@ -181,13 +184,15 @@ class Archive:
                     [program, *options], stdin=source.stdout, capture_output=True, text=True, check=False, timeout=limit
                 )
                 # whoever reads the contents only has no need of the rest, and no interest in how that ends
-                return done, _undone(source) if done.returncode or "--list" not in options else ""
+                wanted = done.returncode or "--list" not in options
+                return done, _undone(source, self._told) if wanted else ""
         except subprocess.TimeoutExpired:
             raise CannotLook(f"{self.path.name} was not read in time", "raise the gate's `timeout`") from None
 
     @contextmanager
     def _decrypted(self) -> Iterator[subprocess.Popen[bytes]]:
         with self.path.open("rb") as file, tempfile.TemporaryFile() as told:
+            self._told = told
             try:
                 process = subprocess.Popen(
                     self._decrypt, stdin=file, stdout=subprocess.PIPE, stderr=told, cwd=self._context.root
@@ -278,12 +283,16 @@ def _folders() -> list[Path]:
     return found
 
 
-def _undone(process: subprocess.Popen[Any]) -> str:
+def _undone(process: subprocess.Popen[Any], told: IO[bytes] | None) -> str:
     """How a decryption failed that was let to run to its end, whatever was read of it."""
     while process.stdout is not None and process.stdout.read(1 << 20):
         pass
     code = process.wait()
-    return f"exit code {code}" if code else ""
+    if not code or told is None:
+        return ""
+    told.seek(0)
+    said = told.read(_MOST_SAID).decode(errors="replace").strip().splitlines()
+    return f"exit code {code}{f', {said[-1][:200]}' if said else ''}"
 
 
 def _contents(text: str) -> Contents:

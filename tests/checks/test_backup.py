@@ -132,6 +132,14 @@ def test_a_directory_that_lacks_a_file_fails(dumps: Path, tmp_path: Path) -> Non
     assert "No such file" in line(seen, "its contents")
 
 
+def test_what_only_begins_like_an_archive_fails(tmp_path: Path) -> None:
+    made(tmp_path, "a.dump", b"PGDMP" + b"\0" * 5000, now=datetime.now(UTC))
+    seen = look(Backup(dump=str(tmp_path), encrypted=True))
+    assert seen.status is Status.FAILED
+    assert line(seen, "its contents").endswith("got a.dump: unsupported version (0.0) in file header [no]")
+    assert line(seen, "encryption").endswith("got 1 of 1 not encrypted: a.dump [no]")
+
+
 def test_what_is_no_full_dump_fails(dumps: Path, tmp_path: Path) -> None:
     seen = look(Backup(dump=str(dumps / "schema")))
     assert seen.status is Status.FAILED
@@ -168,7 +176,7 @@ def test_an_encrypted_dump_is_read_through_its_command(dumps: Path) -> None:
     assert look(Backup(dump=str(dumps / "hidden"), read=False)).status is Status.PASSED
     wrong = look(Backup(dump=str(dumps / "hidden"), decrypt=(sys.executable, "-c", "raise SystemExit('bad key')")))
     assert wrong.status is Status.ERROR
-    assert "hidden cannot be decrypted: exit code 1" in wrong.message
+    assert "hidden cannot be decrypted: exit code 1, bad key" in wrong.message
 
 
 def test_a_truncated_encrypted_dump_fails(dumps: Path, tmp_path: Path) -> None:

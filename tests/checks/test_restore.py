@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,6 +109,7 @@ def test_a_dump_that_comes_back_whole_passes(dump: Path, monkeypatch: pytest.Mon
     server = servers[0]
     assert (server.running, server.folder.exists()) == (False, False)
     assert seen.kept["restore/a.dump"]["tables"]["public.notes"] == 900
+    assert Restore(dump="a", within="30m").needs_time == timedelta(minutes=30)
 
 
 def test_an_encrypted_dump_comes_back_and_a_broken_one_does_not(dump: Path, tmp_path: Path) -> None:

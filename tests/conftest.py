@@ -38,6 +38,13 @@ QUICK = [word for name in UNUSED for word in ("-p", f"no:{name}")]
 """Plugins that these runs do not use, and that would take most of their time to import."""
 
 
+def missing_here(what: str) -> None:
+    """Skip where a component is not installed; in CI it must be, but for servers that are named on purpose."""
+    if os.environ.get("CI") and not os.environ.get("RELEASEGATE_PG_BIN"):
+        pytest.fail(f"{what} is missing here; CI installs all that tests need")
+    pytest.skip(f"{what} is missing here")
+
+
 @dataclass
 class Ran:
     """A finished pytest or releasegate process."""

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_releasegate.sources.postgres import bound, connect, several
@@ -24,6 +25,7 @@ __all__ = ["Scan", "grouped", "scans", "shared", "spread", "together"]
 
 Rows = list[tuple[Any, ...]]
 _Part = TypeVar("_Part")
+_Result = TypeVar("_Result")
 _Result = TypeVar("_Result")
 SCAN_SECONDS = 600.0
 _PART = '"releasegate part"'

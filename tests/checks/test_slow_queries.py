@@ -11,6 +11,7 @@ from pytest_releasegate.checks.slow_queries import SlowQueries
 from pytest_releasegate.model import Status
 from pytest_releasegate.sources.pgstatements import Statement, Statements, normalised
 from pytest_releasegate.testing import Remembered, look
+from tests.conftest import missing_here
 
 COUNT = "select count(*) from rows where n > {}"
 
@@ -23,7 +24,7 @@ def told(seen: Any) -> list[str]:
 def counting(primary: Any) -> Any:
     """The primary with the extension, its counters at zero and a small table."""
     if "pg_stat_statements" not in primary.server.settings.get("shared_preload_libraries", ""):
-        pytest.skip("this PostgreSQL came without pg_stat_statements")
+        missing_here("pg_stat_statements")
     primary.run(
         "create schema if not exists extensions",
         "grant usage on schema extensions to watcher",

@@ -15,6 +15,7 @@ from pytest_releasegate.checks.pitr import Pitr
 from pytest_releasegate.checks.restore import Restore
 from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.testing import look
+from tests.conftest import missing_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +36,9 @@ def test_what_is_encrypted_comes_back_with_its_key_only() -> None:
         vault.decrypt(b"PGDMP", b"the key")
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 def test_openssl_reads_it_too(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        missing_here("openssl")
     (tmp_path / "key").write_text("the key")
     command = ["openssl", "enc", "-d", "-aes-256-cbc", "-pbkdf2", "-pass", f"file:{tmp_path / 'key'}"]
     done = subprocess.run(command, input=vault.encrypt(b"rows", b"the key"), capture_output=True, check=True)

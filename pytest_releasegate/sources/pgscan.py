@@ -8,7 +8,6 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_releasegate.sources.postgres import bound, connect, several

@@ -25,7 +25,6 @@ __all__ = ["Scan", "grouped", "scans", "shared", "spread", "together"]
 Rows = list[tuple[Any, ...]]
 _Part = TypeVar("_Part")
 _Result = TypeVar("_Result")
-_Result = TypeVar("_Result")
 SCAN_SECONDS = 600.0
 _PART = '"releasegate part"'
 _TOGETHER = 50

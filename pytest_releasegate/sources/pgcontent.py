@@ -14,7 +14,21 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["Buckets", "Column", "Layout", "as_text_always", "checksum", "layouts", "row_hash", "unfinished"]
+__all__ = [
+    "FORM",
+    "Buckets",
+    "Column",
+    "Layout",
+    "as_text_always",
+    "checksum",
+    "layouts",
+    "mixed",
+    "row_hash",
+    "unfinished",
+]
+
+FORM = 2
+"""Which way of hashing this is: checksums of another way do not compare."""
 
 MOST_BUCKETS = 1024
 _SAFE = 2**62
@@ -176,9 +190,14 @@ def row_hash(columns: Sequence[Column], seed: int = 0) -> str:
     return f"pg_catalog.hash_record_extended(ROW({', '.join(column.sql for column in columns)}), {seed})"
 
 
+def mixed(value: str) -> str:
+    """A row's hash, fit to be summed: in itself it is a sum of its values' hashes, and values could change places."""
+    return f"pg_catalog.hashint8extended({value}, 0)"
+
+
 def checksum(columns: Sequence[Column], where: str = "") -> str:
     """The sum of the rows' hashes: unlike an exclusive or, it sees that a row came or went twice."""
-    return f"coalesce(sum({row_hash(columns)}){f' filter (where {where})' if where else ''}, 0)"
+    return f"coalesce(sum({mixed(row_hash(columns))}){f' filter (where {where})' if where else ''}, 0)"
 
 
 def _column(name: str, declared: str, base: str, *, folds: bool) -> Column:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_releasegate.sources.pgcontent import mixed
 from pytest_releasegate.sources.pgtables import quoted, user_tables
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def contents(connection: psycopg.Connection[Any], like: Mapping[str, Contents] |
         wanted = set(like[table.label].columns) if like and table.label in like else set(names)
         chosen = [(name, known) for name, known in zip(names, hashed, strict=True) if name in wanted]
         values = ", ".join(f"t.{quoted(name)}{'' if known else '::text'}" for name, known in chosen)
-        query = f"select count(*), coalesce(sum(hash_record_extended(row({values}), 0)), 0)::text from {table.source} t"
+        hashed = mixed(f"hash_record_extended(row({values}), 0)")
+        query = f"select count(*), coalesce(sum({hashed}), 0)::text from {table.source} t"
         found = connection.execute(query.encode()).fetchone()
         rows, checksum = found or (0, "0")
         told[table.label] = Contents(rows, int(checksum), tuple(name for name, _ in chosen))

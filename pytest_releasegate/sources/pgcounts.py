@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.model import Ok
-from pytest_releasegate.sources.pgcontent import Buckets, checksum
+from pytest_releasegate.sources.pgcontent import FORM, Buckets, checksum
 from pytest_releasegate.sources.pgscan import Scan, grouped, scans
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def kept(asked: Asked, layout: Layout, content: Content) -> dict[str, Any]:
     """The content in a form that JSON keeps exactly: such sums are too large for its numbers."""
     columns = {column.name: [column.type, column.family] for column in asked.columns}
     form: dict[str, Any] = {"sum": str(content.sum), "columns": columns, "primary": list(layout.key), "key": asked.key}
+    form["form"] = FORM
     form["without"] = sorted(layout.by_name.keys() - columns.keys())
     if content.high is not None:
         form |= {"low": str(content.low), "high": str(content.high)}
@@ -111,6 +112,10 @@ def ask_again(
     """
     if was is None:
         return Ok.CANNOT_TELL, "the snapshot kept no checksum of it: set `checksums: true` in the snapshot's gate"
+    if was.get("form") != FORM:
+        return Ok.CANNOT_TELL, "the snapshot is of another version of this check, which hashed otherwise: take it again"
+    if not was["columns"]:
+        return Ok.CANNOT_TELL, "the snapshot's checksum covers no column of it"
     if gone := sorted(was["columns"].keys() - layout.by_name.keys()):
         return Ok.CANNOT_TELL, (
             f"column {', '.join(gone)} is gone, which the checksum covers: "

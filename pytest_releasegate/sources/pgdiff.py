@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.sources.keydiff import Keys, walked
-from pytest_releasegate.sources.pgcontent import Buckets, as_text_always, layouts, row_hash
+from pytest_releasegate.sources.pgcontent import Buckets, as_text_always, layouts, mixed, row_hash
 from pytest_releasegate.sources.pgcounts import Asked, bounds, measure
 from pytest_releasegate.sources.pgscan import SCAN_SECONDS, shared, together
 from pytest_releasegate.sources.postgres import bound
@@ -135,6 +135,8 @@ class _View:
     def told(self, sides: tuple[str, str], *, differs: bool, keys: Keys | None) -> Told:
         """The verdict on the content, in words."""
         apart = f" (not compared: {'; '.join(self.apart)})" if self.apart else ""
+        if not self.columns[0]:
+            return Ok.CANNOT_TELL, f"no column that both sides have and the gate compares{apart}"
         if not differs:
             return (Ok.CANNOT_TELL if self.turned else Ok.YES), f"the same content{apart}"
         where = keys.told(self.key[0], sides) if keys else "no primary key that both sides share says where"
@@ -215,7 +217,7 @@ class _Search:
 
         def by_parts(side: int, connection: psycopg.Connection[Any]) -> dict[int, tuple[int, int]]:
             part = f"(key - {cut.low}::bigint) / {cut.width}::bigint"
-            text = f"select {part}, count(*), sum(value)::text from {self._ranged(side, coarse, bad)} group by 1"
+            text = f"select {part}, count(*), sum({mixed('value')})::text from {self._ranged(side, coarse, bad)} group by 1"
             bound(connection, self.both.context, SCAN_SECONDS)
             return {row[0]: (row[1], int(row[2])) for row in connection.execute(text.encode()).fetchall()}
 

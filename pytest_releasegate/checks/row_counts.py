@@ -10,7 +10,7 @@ from pytest_releasegate.check import find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.pgcontent import as_text_always, layouts
+from pytest_releasegate.sources.pgcontent import as_text_always, instant, layouts, since
 from pytest_releasegate.sources.pgcounts import Asked, ask_again, compared, measure
 from pytest_releasegate.sources.pgdiff import differences, pair
 from pytest_releasegate.sources.pgestimates import estimates
@@ -168,11 +168,12 @@ def _again(
     diff: Diff,
 ) -> tuple[dict[str, int | None], dict[str, Told]]:
     """Count the tables again, and hold their content against what was kept where the gate asks for it."""
-    kept, where, late = snapshot.get("checksums", {}), snapshot["where"], snapshot.get("unfinished", ())
+    kept, where = snapshot.get("checksums", {}), snapshot["where"]
     wanted = [table for table in tables if table.label in diff.before and diff.change(table.label).content]
     shapes = layouts(connections[0], wanted) if wanted else {}
     if wanted:
         as_text_always(connections)
+    late = since(snapshot["instant"], instant(connections[0])) if wanted and "instant" in snapshot else ""
     contents: dict[str, Told] = {}
     asked = {table.label: Asked(table, where.get(table.label, "")) for table in tables}
     for table in wanted:

@@ -10,7 +10,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.pgcontent import Buckets, as_text_always, layouts, unfinished
+from pytest_releasegate.sources.pgcontent import Buckets, as_text_always, instant, layouts
 from pytest_releasegate.sources.pgcounts import Asked, bounds, kept, measure
 from pytest_releasegate.sources.pgestimates import NEVER, estimates
 from pytest_releasegate.sources.pgscan import shared
@@ -148,7 +148,7 @@ class Snapshot(Parameters):
         found = measure(context, connections, asked)
         counts |= {label: content.rows for label, content in found.items()}
         sums = _kept(asked, shapes, found) if shapes else {}
-        late = {"unfinished": unfinished(connections[0])} if shapes else {}
+        late = {"instant": instant(connections[0])} if shapes else {}
         scope = {"schemas": self.schemas, "named": [t.label for t in chosen] if self.tables else []}
         told = {"where": where, "exclude": self.exclude, "estimate": self.estimate, "estimated": sorted(guessed)}
         return {

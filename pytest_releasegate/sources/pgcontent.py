@@ -21,10 +21,11 @@ __all__ = [
     "Layout",
     "as_text_always",
     "checksum",
+    "instant",
     "layouts",
     "mixed",
     "row_hash",
-    "unfinished",
+    "since",
 ]
 
 FORM = 2
@@ -62,10 +63,7 @@ join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.numbe
 where i.indrelid = any(%s::bigint[]::oid[]) and i.indisprimary and i.indisvalid and u.place <= i.indnkeyatts
 group by i.indrelid
 """
-_UNFINISHED = """
-select (xid::text::numeric % 4294967296)::text
-from pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) xid
-"""
+_CYCLE = 2**32
 _SETTINGS = """
 select set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, YMD', true),
        set_config('intervalstyle', 'postgres', true), set_config('extra_float_digits', '1', true),
@@ -118,8 +116,6 @@ class Buckets:
     """How many numbers a range holds; 0 where the parts are remainders of a hash."""
     closed: bool = False
     """Whether all keys are known to be within the ranges."""
-    late: tuple[int, ...] = ()
-    """Transactions whose rows belong above all ranges, whatever their keys."""
 
     @classmethod
     def of(cls, layout: Layout, low: int | None, high: int | None) -> Buckets:
@@ -151,9 +147,7 @@ class Buckets:
         if self.closed:
             return inside
         outside = f"when {self.key} < {self.low} then -1 when {self.key} > {self.high} then {self.number}"
-        named = ", ".join(f"'{number}'" for number in self.late)
-        late = f"when xmin::text in ({named}) then {self.number} " if named else ""
-        return f"case {late}{outside} else {inside} end"
+        return f"case {outside} else {inside} end"
 
     def range(self, part: int) -> tuple[int | None, int | None]:
         """The least and the greatest key of a part; None where it has no end."""
@@ -180,9 +174,27 @@ def as_text_always(connections: Sequence[psycopg.Connection[Any]]) -> None:
         connection.execute(_SETTINGS)
 
 
-def unfinished(connection: psycopg.Connection[Any]) -> list[str]:
-    """The transactions that write while this snapshot is taken, as `xmin` shows them: their rows come later."""
-    return [row[0] for row in connection.execute(_UNFINISHED).fetchall()]
+def instant(connection: psycopg.Connection[Any]) -> str:
+    """Which transactions had ended as of this snapshot, as PostgreSQL writes a `pg_snapshot`."""
+    row = connection.execute("select pg_catalog.pg_current_snapshot()::text").fetchone()
+    return str(row[0]) if row else ""
+
+
+def since(then: str, now: str) -> str:
+    """A predicate: the row was written by a transaction that had not ended at the one instant and had at the other.
+
+    `xmin` shows the last 32 bits of a transaction's number, so it is held against the few numbers between the two.
+    """
+    _, end, running = then.split(":")
+    late = [f"xmin::text in ({', '.join(_short(number) for number in running.split(','))})"] if running else []
+    many = min(int(now.split(":")[1]) - int(end), _CYCLE)
+    if many > 0:
+        late.append(f"(xmin::text::bigint - {int(end) % _CYCLE} + {_CYCLE}) % {_CYCLE} < {many}")
+    return " or ".join(late)
+
+
+def _short(number: str) -> str:
+    return f"'{int(number) % _CYCLE}'"
 
 
 def row_hash(columns: Sequence[Column], seed: int = 0) -> str:

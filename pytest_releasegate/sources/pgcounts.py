@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.model import Ok
 from pytest_releasegate.sources.pgcontent import FORM, Buckets, checksum
-from pytest_releasegate.sources.pgscan import Scan, grouped, scans
+from pytest_releasegate.sources.pgscan import MARKED, Scan, grouped, scans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +37,14 @@ class Content:
     low: int | None = None
     high: int | None = None
     parts: Parts = field(default_factory=dict)
+    late: Parts = field(default_factory=dict)
+    """Of the parts, what was written after an earlier instant."""
+
+    def part(self, number: int, *, late: bool = True) -> tuple[int, int]:
+        """Rows and checksum of a part, with or without what was written after the earlier instant."""
+        rows, total = self.parts.get(number, (0, 0))
+        newer = (0, 0) if late else self.late.get(number, (0, 0))
+        return rows - newer[0], total - newer[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +56,24 @@ class Asked:
     columns: tuple[Column, ...] = ()
     key: str = ""
     buckets: Buckets | None = None
+    late: str = ""
+    """A predicate: rows whose number and checksum are told apart, part by part."""
 
     @property
     def scan(self) -> Scan:
         """The one scan that answers it."""
-        hashed = (checksum(self.columns) + "::text",) if self.columns else ()
+        hashed = (f"{checksum(self.columns)}::text",) if self.columns else ()
+        late = (f"count(*) filter (where {MARKED})", f"{checksum(self.columns, MARKED)}::text") if self.late else ()
         ends = (f"min({self.key})::bigint", f"max({self.key})::bigint") if self.key else ()
         by = self.buckets.sql if self.buckets else ""
-        return Scan(self.table, ("count(*)", *hashed, *ends), self.where, by)
+        return Scan(self.table, ("count(*)", *hashed, *late, *ends), self.where, by, self.late)
 
     def read(self, rows: Sequence[tuple[Any, ...]]) -> Content:
         """What the rows of the scan say."""
         parts = {row[0]: (row[1], int(row[2])) for row in rows} if self.buckets else {}
+        late = {row[0]: (row[3], int(row[4])) for row in rows} if self.buckets and self.late else {}
         rows = [row[1:] for row in rows] if self.buckets else rows
-        at = 2 if self.columns else 1
+        at = 1 + bool(self.columns) + 2 * bool(self.late)
         ends = [row[at:] for row in rows if self.key and row[at] is not None]
         return Content(
             rows=sum(row[0] for row in rows),
@@ -69,6 +81,7 @@ class Asked:
             low=min((low for low, _ in ends), default=None),
             high=max((high for _, high in ends), default=None),
             parts=parts,
+            late=late,
         )
 
 
@@ -103,12 +116,10 @@ def kept(asked: Asked, layout: Layout, content: Content) -> dict[str, Any]:
     return form
 
 
-def ask_again(
-    asked: Asked, was: Mapping[str, Any] | None, layout: Layout, change: Change, late: Sequence[str]
-) -> Asked | Told:
+def ask_again(asked: Asked, was: Mapping[str, Any] | None, layout: Layout, change: Change, late: str) -> Asked | Told:
     """What more must be asked of a table to compare its content with what was kept; or why it cannot be.
 
-    `late` are the transactions that had not ended then: the rows that they added are new, though their keys are old.
+    `late` tells the rows of transactions that had not ended then: they are new, though their keys may be old.
     """
     if was is None:
         return Ok.CANNOT_TELL, "the snapshot kept no checksum of it: set `checksums: true` in the snapshot's gate"
@@ -126,9 +137,7 @@ def ask_again(
     if old and not (was["key"] and was["key"] == layout.integer_key):
         return Ok.CANNOT_TELL, "which rows are new is told by a primary key of one integer, and it has none"
     buckets = _buckets(was, layout, old=old)
-    if old and buckets:
-        buckets = replace(buckets, late=tuple(map(int, late)))
-    return replace(asked, columns=columns, buckets=buckets)
+    return replace(asked, columns=columns, buckets=buckets, late=late if old and buckets else "")
 
 
 def compared(was: Mapping[str, Any], rows: int, asked: Asked, layout: Layout, now: Content, change: Change) -> Told:
@@ -142,6 +151,11 @@ def compared(was: Mapping[str, Any], rows: int, asked: Asked, layout: Layout, no
     bad = _differing(before, now.parts)
     if old and asked.buckets:
         bad = [part for part in bad if part < asked.buckets.number]
+        # a table that was rewritten since has no older row: then all that it holds must be as it was
+        filled = [part for part in bad if part >= 0 and now.part(part, late=False) == before.get(part, (0, 0))]
+        bad = [part for part in bad if part not in filled]
+        if late := sum(now.late[part][0] for part in filled):
+            added = f", and {late} new with keys among theirs{added}"
     same = not bad if asked.buckets else (rows, int(was["sum"])) == (now.rows, now.sum)
     if same or (old and not rows):
         return Ok.YES, f"{'the old rows have' if old else ''} the same content{added}".strip()

@@ -217,7 +217,8 @@ class _Search:
 
         def by_parts(side: int, connection: psycopg.Connection[Any]) -> dict[int, tuple[int, int]]:
             part = f"(key - {cut.low}::bigint) / {cut.width}::bigint"
-            text = f"select {part}, count(*), sum({mixed('value')})::text from {self._ranged(side, coarse, bad)} group by 1"
+            what = f"{part}, count(*), sum({mixed('value')})::text"
+            text = f"select {what} from {self._ranged(side, coarse, bad)} group by 1"
             bound(connection, self.both.context, SCAN_SECONDS)
             return {row[0]: (row[1], int(row[2])) for row in connection.execute(text.encode()).fetchall()}
 

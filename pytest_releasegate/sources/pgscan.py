@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["Scan", "grouped", "scans", "shared", "spread", "together"]
+__all__ = ["MARKED", "Scan", "grouped", "scans", "shared", "spread", "together"]
 
 Rows = list[tuple[Any, ...]]
 _Part = TypeVar("_Part")
 _Result = TypeVar("_Result")
 SCAN_SECONDS = 600.0
 _PART = '"releasegate part"'
+MARKED = '"releasegate mark"'
+"""By which aggregates of a scan by parts mean the rows that its `mark` holds for."""
 _TOGETHER = 50
 _SMALL = 8 * 1024 * 1024
 _SIZES = """
@@ -46,6 +48,8 @@ class Scan:
     where: str = ""
     by: str = ""
     """An expression: one row of aggregates for each of its values, which comes first in the row."""
+    mark: str = ""
+    """With `by`: a predicate, also of system columns, that aggregates may ask by `MARKED`."""
 
     @property
     def sql(self) -> str:
@@ -55,7 +59,8 @@ class Scan:
             return f"select {what} from {self.table.source}{where}"
         # the half that holds nothing goes when it is planned, and with it the guess of as many groups as rows,
         # which would keep parallel workers away
-        rows = f"select {self.by} as {_PART}, * from {self.table.source}"
+        mark = f", ({self.mark}) as {MARKED}" if self.mark else ""
+        rows = f"select {self.by} as {_PART}{mark}, * from {self.table.source}"
         return f"select {_PART}, {what} from ({rows}{where} union all {rows} where false) found group by 1"
 
 

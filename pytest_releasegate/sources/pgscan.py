@@ -31,6 +31,8 @@ MARKED = '"releasegate mark"'
 """By which aggregates of a scan by parts mean the rows that its `mark` holds for."""
 _TOGETHER = 50
 _SMALL = 8 * 1024 * 1024
+# a connection that has no more to do waits for the others, longer than one may be idle otherwise
+_PATIENCE = "select set_config('idle_in_transaction_session_timeout', %s, true)"
 _SIZES = """
 select oid, coalesce(pg_catalog.pg_relation_size(oid::regclass), 0) + coalesce((
     select sum(pg_catalog.pg_relation_size(relid)) from pg_catalog.pg_partition_tree(oid::regclass) where relid <> oid
@@ -72,14 +74,13 @@ def shared(
     with ExitStack() as stack:
         number = stack.enter_context(several(context, database, most=connections))
         leader = stack.enter_context(connect(context, database, at_most=at_most))
-        # a connection that has no more to do waits for the others, longer than one may be idle otherwise
-        row = leader.execute(
-            "select pg_catalog.pg_export_snapshot(), set_config('idle_in_transaction_session_timeout', %s, true)",
-            [f"{int(at_most)}s"],
-        ).fetchone()
+        row = leader.execute("select pg_catalog.pg_export_snapshot()").fetchone()
         snapshot = str(row[0]) if row else ""
         others = [connect(context, database, at_most=at_most, snapshot=snapshot) for _ in range(number - 1)]
-        yield [leader, *(stack.enter_context(other) for other in others)]
+        opened = [leader, *(stack.enter_context(other) for other in others)]
+        for connection in opened:
+            connection.execute(_PATIENCE, [f"{int(at_most)}s"])
+        yield opened
 
 
 def scans(

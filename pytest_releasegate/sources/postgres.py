@@ -42,14 +42,14 @@ select set_config('statement_timeout', %(statement)s, true),
        set_config('row_security', 'off', true),
        set_config('cursor_tuple_fraction', '1', true),
        current_setting('transaction_read_only'),
-       case when %(protected)s then rolsuper end,
-       case when %(protected)s and not rolsuper then (
+       case when %(protected)s then bool_or(rolsuper) end,
+       case when %(protected)s and not bool_or(rolsuper) then (
            select min(c.oid::regclass::text) from pg_catalog.pg_class c
            join pg_catalog.pg_namespace n on n.oid = c.relnamespace
            where c.relkind in ('r', 'p')
              and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'releasegate')
-             and pg_has_role(session_user, c.relowner, 'USAGE')) end
-from pg_catalog.pg_roles where rolname = session_user
+             and (pg_has_role(session_user, c.relowner, 'USAGE') or pg_has_role(current_user, c.relowner, 'USAGE'))) end
+from pg_catalog.pg_roles where rolname in (session_user, current_user)
 """
 _TOKEN = re.compile(
     r"""--[^\n]*                                      # comment to the end of the line
@@ -310,7 +310,9 @@ def _unreachable(text: str, name: str) -> CannotLook:
 def _cannot_look(error: psycopg.Error, name: str, connection: psycopg.Connection[Any]) -> CannotLook:
     state = error.sqlstate
     if state is None:
-        return CannotLook(f"database '{name}': {str(error).splitlines()[0]}", "the connection was lost; look again")
+        lost = connection.broken or connection.closed
+        hint = "the connection was lost; look again" if lost else "correct the SQL, or what it gives, of the gate"
+        return CannotLook(f"database '{name}': {str(error).splitlines()[0]}", hint)
     message = said_by(error)
     hint = _HINTS.get(state, "").format(user=connection.info.user)
     if state == "42501" and "row-level security" in message:

@@ -34,14 +34,24 @@ DENIED: tuple[tuple[str, str], ...] = (
         "it leaves traces in the server",
     ),
     (r"brin_\w+|gin_clean_pending_list", "it changes an index"),
+    (r"bt_index_parent_check", "it keeps others from writing to the table"),
+    (r"pg_truncate_visibility_map|heap_force_\w+|pg_buffercache_evict\w*", "it changes what the server holds"),
     (r"nextval|setval", "it moves a sequence"),
     (r"set_config", "it changes the settings that keep the look safe"),
-    (r"(query|cursor)_to_xml\w*|ts_stat|ts_rewrite|connectby|crosstab\w*", "it runs SQL out of a text"),
-    (r"(utl_file|dbms_\w+|cron|net|aws_\w+|pgmq|pgagent)\.\w+", "it reaches outside of the database"),
+    (r"(query|cursor)_to_xml\w*|ts_stat|ts_rewrite|connectby|crosstab\w*|xpath_table", "it runs SQL out of a text"),
+    (r"run_command_on_\w+|oracle_execute", "it runs SQL on other servers"),
+    (
+        r"(utl_file|dbms_\w+|cron|net|ai|aws_\w+|azure_\w+|google_ml|pgml|pgmq|pgagent)\.\w+",
+        "it reaches outside of the database",
+    ),
     (r"http(_(get|post|put|patch|delete|head|set_curlopt))?", "it calls another system"),
     (r"pg_background_\w+|aws_\w+", "it reaches outside of the database"),
 )
 """Functions by pattern, in lower case, and why; a pattern with a dot means the functions of a schema."""
+
+
+_ESCAPED = re.compile(r"(?<![\w$])[uU]&\"")
+"""A quoted name with escapes, which the parser takes for something else than the server does."""
 
 
 def require_harmless(text: str, what: str = "the query", *, writes: bool = False) -> None:
@@ -61,6 +71,8 @@ def _parsed(text: str, what: str) -> exp.Expr:
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
+    if _ESCAPED.search(text):
+        raise ValueError(f'{what}: expected names as they are, got one with escapes (U&"...")')
     logger = logging.getLogger("sqlglot")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -100,11 +112,13 @@ def _objections(tree: exp.Expr, *, writes: bool) -> Iterator[str]:
         if isinstance(node, exp.Lock):
             yield "expected a query, got FOR UPDATE or FOR SHARE, which lock rows"
         if isinstance(node, exp.Func):
-            yield from _objections_to_call(node)
+            yield from _objections_to_names(_names(node))
+        # PostgreSQL calls a function of one argument also where it stands behind a dot, as a column does
+        if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Identifier):
+            yield from _objections_to_names([node.expression.name.lower()])
 
 
-def _objections_to_call(call: exp.Func) -> Iterator[str]:
-    names = _names(call)
+def _objections_to_names(names: list[str]) -> Iterator[str]:
     for pattern, why in DENIED:
         if name := next((name for name in names if re.fullmatch(pattern, name)), ""):
             yield f"calls {name}, which a read-only transaction does not stop: {why}"

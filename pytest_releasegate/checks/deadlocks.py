@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.pgmonitor import one
+from pytest_releasegate.sources.pgmonitor import SERIES, one
 from pytest_releasegate.sources.postgres import connect, database_name
 
 if TYPE_CHECKING:
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Deadlocks"]
 
-_NOW = """
-select deadlocks, xact_commit + xact_rollback, coalesce(stats_reset::text, 'never'),
+_NOW = f"""
+select deadlocks, xact_commit, coalesce(stats_reset::text, 'never'),
        case when pg_catalog.pg_is_in_recovery() then 'standby'
             else left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) end,
-       pg_catalog.pg_postmaster_start_time()::text
+       pg_catalog.pg_postmaster_start_time()::text,
+       {SERIES}
 from pg_catalog.pg_stat_database where datname = pg_catalog.current_database()
 """
-_FIELDS = ("deadlocks", "transactions", "reset", "timeline", "started")
+_FIELDS = ("deadlocks", "transactions", "reset", "timeline", "started", "series")
 
 
 class Deadlocks(Parameters):
-    """The deadlocks of a database since a mark of this release; the denominator is the transactions since then.
+    """The deadlocks of a database since a mark of this release; the denominator is the transactions committed since.
 
     ```yaml
     deadlocks: {database: app, since: before, most: 0}
@@ -50,7 +51,7 @@ class Deadlocks(Parameters):
     most: Annotated[StrictInt, Field(ge=0)] = 0
     """How many deadlocks there may have been since."""
     least: Annotated[StrictInt, Field(ge=1)] = 1
-    """How many transactions there must have been since, at least."""
+    """How many transactions must have committed since, at least; gates themselves commit none."""
 
     @model_validator(mode="after")
     def _mark_or_compare(self) -> Deadlocks:
@@ -96,6 +97,8 @@ def _incomparable(before: dict[str, Any], now: dict[str, Any]) -> str:
         return f"the statistics were reset at {now['reset']}"
     if now["timeline"] != before["timeline"]:
         return f"another server answers now (timeline {now['timeline']}, then {before['timeline']})"
+    if now["series"] != before.get("series"):
+        return f"a crash threw them away, or another server or database answers now (started at {now['started']})"
     if now["deadlocks"] < before["deadlocks"] or now["transactions"] < before["transactions"]:
         return f"the counters were lost, maybe in a crash (started at {now['started']})"
     return ""

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.pgkeys import filled, foreign_keys, orphans
+from pytest_releasegate.sources.pgkeys import compared, foreign_keys, orphans
 from pytest_releasegate.sources.pgtables import aligned, named, selected, user_tables
 from pytest_releasegate.sources.pgundeclared import Reference, candidates, pairs, resolved
 from pytest_releasegate.sources.postgres import connect, count_each, one_predicate
@@ -95,14 +95,14 @@ class Orphans(Parameters):
             keys = self._keys(connection, selected(tables, self.tables, self.exclude), undeclared)
             plain = [key for key in keys if not key.temporal]
             numbers = dict(zip(plain, orphans(connection, context, plain, where), strict=True))
-            held = filled(connection, context, list({key.child.label: key.child for key in plain}.values()))
+            held = compared(connection, context, plain, where)
             drafts = self._drafts(connection, context, everywhere, undeclared, where) if self.candidates else []
         if keys or drafts:
             context.attach("orphans.txt", "text/plain", _evidence(keys, numbers, where, drafts))
         yield from _tell(keys, numbers)
         yield from (_draft(*draft) for draft in drafts if draft[2] <= draft[1] * (1 - _ALIKE))
         yield counted("keys", len(numbers), self.least)
-        yield counted("tables with rows", held)
+        yield counted("keys with values", held)
 
     def _keys(
         self, connection: psycopg.Connection[Any], tables: Sequence[Table], undeclared: Sequence[Pair]

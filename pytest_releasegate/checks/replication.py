@@ -30,7 +30,9 @@ _STANDBYS = """
 select coalesce(nullif(application_name, ''), 'pid ' || pid), state, sync_state,
        pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), replay_lsn)::bigint,
        extract(epoch from replay_lag)::float8
-from pg_catalog.pg_stat_replication where state <> 'backup' order by 1
+from pg_catalog.pg_stat_replication r where state <> 'backup'
+and not exists (select from pg_catalog.pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')
+order by 1
 """
 _SLOTS = """
 select slot_name, active, coalesce(wal_status, 'unknown'), temporary,
@@ -62,7 +64,7 @@ class Replication(Parameters):
     shorthand: ClassVar[str] = "standbys"
 
     standbys: Annotated[StrictInt, Field(ge=1)] = 1
-    """How many standbys must stream from a primary at least; a standby that is asked itself counts as one."""
+    """How many standbys must stream from a primary at least; one that is asked itself counts, subscribers never do."""
     database: str = ""
     """The environment's database on the primary or on a standby; by default the only one, or `app`."""
     lag: Span = timedelta(seconds=30)

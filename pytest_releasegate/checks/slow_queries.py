@@ -97,9 +97,11 @@ class SlowQueries(Parameters):
 
     def _judge(self, context: Context, now: Statements, kept: Kept | None) -> Iterator[Finding]:
         before = Statements.of_value(kept.value) if kept else None
-        same = before is not None and before.reset == now.reset
+        same = before is not None and before.epoch == now.epoch
         if before is not None and not same and self.against != "previous":
             actual = f"cannot be compared: the statistics were reset at {now.reset}"
+            if before.reset == now.reset:
+                actual = "cannot be compared: a crash threw them away, or another server or database answers now"
             yield find("statements", expected=f"counted since '{self.against}'", actual=actual, ok=Ok.CANNOT_TELL)
             return
         recent = _since(now, before) if same and before else dict(now.by_text)
@@ -165,7 +167,7 @@ def _since(now: Statements, before: Statements) -> dict[str, Statement]:
 
 def _busiest(now: Statements) -> Statements:
     chosen = sorted(now.by_text.items(), key=lambda item: -item[1].total)[:_MOST_KEPT]
-    return Statements(dict(chosen), now.dealloc, now.reset)
+    return Statements(dict(chosen), now.dealloc, now.reset, now.series)
 
 
 def _attach(context: Context, recent: Mapping[str, Statement], old: Mapping[str, Statement]) -> None:

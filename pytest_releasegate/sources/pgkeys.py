@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["ForeignKey", "filled", "foreign_keys", "orphans"]
+__all__ = ["ForeignKey", "compared", "filled", "foreign_keys", "orphans"]
 
 # partitions have constraints of their own below their parent's: the whole family is looked at
 _KEYS = """
@@ -57,6 +57,7 @@ cross join lateral (
           join pg_catalog.pg_namespace n on n.oid = q.oprnamespace) o on o.oid = u.operator
 ) k
 where ct.oid = any(%(tables)s)
+   or ct.relispartition and pg_catalog.pg_partition_root(ct.oid)::oid = any(%(tables)s)
 order by cn.nspname, ct.relname, c.conname
 """
 
@@ -122,10 +123,10 @@ class ForeignKey:
         """What makes two keys the same one."""
         return self.child.label, self.parent.label, self.condition
 
-    def valued(self, where: str = "") -> str:
+    def valued(self, where: str = "", what: str = "select count(*)") -> str:
         """A query that counts the rows whose key is complete."""
         complete = [f"{column} is not null" for column in self.columns] + ([f"(\n{where}\n)"] if where else [])
-        return f"select count(*) from {self.child.source} c where {' and '.join(complete)}"
+        return f"{what} from {self.child.source} c where {' and '.join(complete)}"
 
     def orphans(self, where: str = "") -> str:
         """A query that counts the rows that violate it."""
@@ -150,6 +151,15 @@ def orphans(
     """The number of violating rows of each key, really counted; `where` leaves rows out, by the child's label."""
     queries = [key.orphans((where or {}).get(key.child.label, "")) for key in keys]
     return count_each(connection, context, queries, at_most=300.0)
+
+
+def compared(
+    connection: psycopg.Connection[Any], context: Context, keys: Sequence[ForeignKey], where: Mapping[str, str]
+) -> int:
+    """How many of the keys have a row at least whose parent can be missing."""
+    values = [key.valued(where.get(key.child.label, ""), "select 1") for key in keys]
+    queries = [f"select count(*) from ({value} limit 1) one" for value in values]
+    return sum(count_each(connection, context, queries, at_most=300.0))
 
 
 def filled(connection: psycopg.Connection[Any], context: Context, tables: Sequence[Table]) -> int:

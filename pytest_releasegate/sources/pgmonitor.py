@@ -9,9 +9,15 @@ from pytest_releasegate.errors import CannotLook
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["one", "require_monitor", "rows"]
+__all__ = ["SERIES", "one", "require_monitor", "rows"]
 
 Row = tuple[Any, ...]
+SERIES = """
+(select system_identifier::text from pg_catalog.pg_control_system())
+|| '/' || (select oid::text from pg_catalog.pg_database where datname = pg_catalog.current_database())
+|| '/' || (select coalesce(stats_reset::text, '') from pg_catalog.pg_stat_bgwriter)
+"""
+"""What counters of one series have in common: cluster, database, and statistics that no crash threw away."""
 _MAY = "select current_user, pg_catalog.pg_has_role(current_user, 'pg_monitor', 'usage')"
 
 

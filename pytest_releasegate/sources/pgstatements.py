@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.sources.pgmonitor import one, require_monitor, rows
+from pytest_releasegate.sources.pgmonitor import SERIES, one, require_monitor, rows
 from pytest_releasegate.sources.pgtables import quoted
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ where s.dbid = (select oid from pg_catalog.pg_database where datname = pg_catalo
       and s.userid <> (select oid from pg_catalog.pg_roles where rolname = current_user)
 group by 1, 2
 """
-_INFO = "select dealloc, stats_reset::text from {schema}.pg_stat_statements_info"
+_INFO = "select dealloc, stats_reset::text, {series} from {schema}.pg_stat_statements_info"
 _FIX = (
     "add pg_stat_statements to shared_preload_libraries, restart the server, then: create extension pg_stat_statements"
 )
@@ -71,17 +71,23 @@ class Statements:
     by_text: Mapping[str, Statement]
     dealloc: int
     reset: str
+    series: str = ""
+
+    @property
+    def epoch(self) -> tuple[str, str]:
+        """What is the same as long as counters go on."""
+        return self.reset, self.series
 
     def as_value(self) -> dict[str, Any]:
         """As a JSON value for the record."""
         told = {key: [each.query, each.calls, round(each.total, 3)] for key, each in self.by_text.items()}
-        return {"statements": told, "dealloc": self.dealloc, "reset": self.reset}
+        return {"statements": told, "dealloc": self.dealloc, "reset": self.reset, "series": self.series}
 
     @classmethod
     def of_value(cls, value: Mapping[str, Any]) -> Statements:
         """Out of the record."""
         found = {key: Statement(*each) for key, each in value["statements"].items()}
-        return cls(found, value["dealloc"], value["reset"])
+        return cls(found, value["dealloc"], value["reset"], value.get("series", ""))
 
 
 def normalised(query: str) -> str:
@@ -100,7 +106,7 @@ def statements(connection: psycopg.Connection[Any]) -> Statements:
     (loaded,) = one(connection, "select current_setting('shared_preload_libraries') like '%pg_stat_statements%'")
     if not loaded:
         raise CannotLook("the server does not load pg_stat_statements", _FIX)
-    dealloc, reset = one(connection, _INFO.format(schema=schema))
+    dealloc, reset, series = one(connection, _INFO.format(schema=schema, series=SERIES))
     by_text: dict[str, Statement] = {}
     # one text may have several identities: they change with a table's, and with the server's version
     for _, query, calls, total in rows(connection, _ALL.format(schema=schema)):
@@ -111,4 +117,4 @@ def statements(connection: psycopg.Connection[Any]) -> Statements:
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         before = by_text.get(key, Statement(text, 0, 0.0))
         by_text[key] = Statement(text, before.calls + calls, before.total + total)
-    return Statements(by_text, dealloc, str(reset))
+    return Statements(by_text, dealloc, str(reset), str(series))

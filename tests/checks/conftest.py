@@ -157,7 +157,9 @@ def primary() -> Iterator[Primary]:
     if has_library(find_binaries(), "pg_stat_statements"):
         settings["shared_preload_libraries"] = "pg_stat_statements"
     try:
-        with PostgresServer(settings={"autovacuum": "off", "max_prepared_transactions": "2", **settings}) as server:
+        with PostgresServer(
+            settings={"autovacuum": "off", "max_prepared_transactions": "2", "wal_level": "logical", **settings}
+        ) as server:
             made = Primary(server, archive)
             made.run(f"create role watcher login password '{PASSWORD}' in role pg_monitor")
             yield made

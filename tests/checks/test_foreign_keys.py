@@ -84,6 +84,16 @@ def test_a_broken_key_fails_and_is_named(
     assert "got 4 of 5 [yes]" in told(seen)[1]
 
 
+def test_a_key_that_only_a_partition_has_is_looked_at(environment: Environment, superuser: Any) -> None:
+    key = "alter table parts_1 add constraint own_key foreign key (id) references clients (id)"
+    superuser(environment, f"insert into clients values (3); {key} not valid")
+    seen = look(ForeignKeys(), environment)
+    assert seen.status is Status.FAILED
+    assert "own_key: public.parts_1 -> public.clients: expected validated and in force" in told(seen)[0]
+    superuser(environment, "alter table parts_1 validate constraint own_key")
+    assert look(ForeignKeys(tables=["parts"]), environment).findings[0].actual == "2 of 2"
+
+
 def test_keys_of_empty_tables_cannot_tell(environment: Environment, superuser: Any) -> None:
     superuser(environment, "delete from mails")
     seen = look(ForeignKeys(tables=["mails"]), environment)

@@ -160,6 +160,21 @@ def test_what_only_receives_wal_cannot_tell(primary: Any, standby: Environment, 
     assert told_apart.status is Status.PASSED
 
 
+def test_a_subscriber_is_no_standby(primary: Any, standby: Environment) -> None:
+    caught_up(primary)
+    primary.run("create publication told", "select pg_create_logical_replication_slot('copy', 'pgoutput')")
+    place = f"host={primary.server.socket_dir} port={primary.server.port} user=postgres dbname=postgres"
+    options = ["-S", "copy", "--start", "-f", "/dev/null", "-o", "proto_version=1", "-o", "publication_names=told"]
+    with subprocess.Popen([primary.server.binaries / "pg_recvlogical", "-d", place, *options]) as subscriber:
+        primary.wait("select active from pg_replication_slots where slot_name = 'copy'")
+        seen = look(Replication(standbys=2), primary.environment)
+        subscriber.terminate()
+    primary.wait("select not active from pg_replication_slots where slot_name = 'copy'")
+    primary.run("select pg_drop_replication_slot('copy')", "drop publication told")
+    assert seen.status is Status.FAILED
+    assert told(seen)[0] == "standbys that stream: expected >= 2, got 1: standby1 [no]"
+
+
 def test_who_may_not_look_is_an_error(fresh_database: Any) -> None:
     seen = look(Replication(), fresh_database(user="outsider"))
     assert seen.status is Status.ERROR

@@ -97,6 +97,10 @@ def test_counters_that_were_reset_or_dropped(counting: Any) -> None:
     seen = look(SlowQueries(), counting.environment, memory=reset)
     assert seen.status is Status.INCONCLUSIVE
     assert "cannot be compared: the statistics were reset at 20" in told(seen)[0]
+    other = Remembered(this={"slow_queries/app/before": {**kept, "series": ""}})
+    seen = look(SlowQueries(), counting.environment, memory=other)
+    assert seen.status is Status.INCONCLUSIVE
+    assert "cannot be compared: a crash threw them away, or another server" in told(seen)[0]
     dropped = Remembered(this={"slow_queries/app/before": {**kept, "dealloc": -1}})
     use(counting, 20)
     seen = look(SlowQueries(mean="<= 1000x"), counting.environment, memory=dropped)

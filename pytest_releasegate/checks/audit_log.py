@@ -167,7 +167,11 @@ class AuditLog(Parameters):
 
 
 def _want(place: Place) -> Want:
-    return Want(place.table, "", (f"extract(epoch from {NOW} - min({place.instant}))::float8",))
+    return Want(
+        place.table,
+        "",
+        (f"extract(epoch from {NOW} - min({place.instant}) filter (where isfinite({place.instant})))::float8",),
+    )
 
 
 def _age(place: Place, limit: Threshold, numbers: Numbers, since: timedelta | None) -> Finding:
@@ -175,7 +179,7 @@ def _age(place: Place, limit: Threshold, numbers: Numbers, since: timedelta | No
     if unclear := no_instant(place.time) if place.time.zoneless and not place.zone else "":
         return find(name, expected=limit, actual=unclear, ok=Ok.CANNOT_TELL)
     if age is None:
-        return find(name, expected=limit, actual="no row", ok=Ok.CANNOT_TELL)
+        return find(name, expected=limit, actual="no row with a time" if numbers.rows else "no row", ok=Ok.CANNOT_TELL)
     young = since is not None and limit.sign in (">", ">=") and since.total_seconds() < limit.limit
     wanted = f"{limit}, or since the log began: >= {format_duration(since)}" if young and since else limit
     ok = age >= since.total_seconds() if young and since is not None else limit.holds(age)

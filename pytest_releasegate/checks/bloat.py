@@ -114,7 +114,10 @@ class Bloat(Parameters):
             yield find("tables that vacuum keeps up with", expected=f"dead rows {self.dead}", actual=actual, ok=True)
 
     def _dead(self, table: TableState) -> Iterator[Finding]:
-        if not self.dead.holds(table.dead_share):
+        if not table.live + table.dead:
+            actual = "nothing counted since its statistics were lost; analyze it"
+            yield find(f"dead rows of {table.label}", expected=self.dead, actual=actual, ok=Ok.CANNOT_TELL)
+        elif not self.dead.holds(table.dead_share):
             last = "never vacuumed" if table.vacuumed is None else f"vacuumed {_span(table.vacuumed)} ago"
             actual = f"{100 * table.dead_share:.1f}% ({table.dead} of {table.live + table.dead}; {last})"
             yield find(f"dead rows of {table.label}", expected=self.dead, actual=actual, ok=False)

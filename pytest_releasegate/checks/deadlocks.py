@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Deadlocks"]
 
-_NOW = f"""
+_NOW = """
 select deadlocks, xact_commit, coalesce(stats_reset::text, 'never'),
        case when pg_catalog.pg_is_in_recovery() then 'standby'
             else left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) end,
        pg_catalog.pg_postmaster_start_time()::text,
-       {SERIES}
+       {series}
 from pg_catalog.pg_stat_database where datname = pg_catalog.current_database()
 """
 _FIELDS = ("deadlocks", "transactions", "reset", "timeline", "started", "series")
@@ -64,7 +64,7 @@ class Deadlocks(Parameters):
         name = database_name(context, self.database)
         key = f"deadlocks/{name}/{self.since}"
         with connect(context, name) as connection:
-            now = dict(zip(_FIELDS, one(connection, _NOW), strict=True))
+            now = dict(zip(_FIELDS, one(connection, _NOW.format(series=SERIES)), strict=True))
         kept = context.recorded(key, of="first")
         if self.mark:
             context.keep(key, kept.value if kept else now)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, GetCoreSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
@@ -121,6 +121,12 @@ class Extensions(Parameters):
     """Schemas that may hold no extension, such as `public`."""
     least: int = Field(default=1, ge=1, strict=True)
     """How many extensions there must be at least."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Extensions:
+        if not self.expect and self.allowed is None and not (self.up_to_date or self.not_in or self.least > 1):
+            raise ValueError("expected `expect`, `allowed`, `up_to_date`, `not_in` or `least`: nothing is asked for")
+        return self
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Read what is installed, and what the server could install."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pitr"]
 
-_ARCHIVER = """
+_ARCHIVER = r"""
 select current_setting('archive_mode'), pg_catalog.pg_is_in_recovery(),
        coalesce(current_setting('archive_command', true), '') not in ('', '(disabled)')
        or coalesce(current_setting('archive_library', true), '') <> '',
@@ -35,7 +36,9 @@ select current_setting('archive_mode'), pg_catalog.pg_is_in_recovery(),
             else pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()) end,
        case when pg_catalog.pg_is_in_recovery() then null
             else (pg_catalog.pg_walfile_name_offset(pg_catalog.pg_current_wal_insert_lsn())).file_offset end,
-       (select setting::bigint from pg_catalog.pg_settings where name = 'wal_segment_size')
+       (select setting::bigint from pg_catalog.pg_settings where name = 'wal_segment_size'),
+       coalesce(current_setting('archive_library', true), '') = ''
+       and coalesce(current_setting('archive_command', true), '') ~ '^\s*((/usr)?/bin/)?(true|:|exit 0|cd \.)\s*$'
 from pg_catalog.pg_stat_archiver
 """
 _QUIET = 16 * 1024
@@ -43,7 +46,7 @@ _QUIET = 16 * 1024
 _TOOLS = ("pgbackrest", "barman", "walg")
 _COLUMNS = (
     *("mode", "standby", "command", "archived", "failed", "last", "last_at", "last_failed", "last_failed_at", "now"),
-    *("ready", "current", "offset", "segment"),
+    *("ready", "current", "offset", "segment", "idle"),
 )
 
 
@@ -100,6 +103,9 @@ class Pitr(Parameters):
         source = next((each for each in ("archive", *_TOOLS) if getattr(self, each)), "")
         if source:
             yield from self._reach(source, archiver, context)
+        else:
+            actual = "not looked at: only the server's word; name `archive` or the report of a tool"
+            yield find("the archive itself", expected="looked at", actual=actual, ok=Ok.CANNOT_TELL, observe=True)
         yield counted("archived segments", archiver["archived"])
 
     def _archived(self, archiver: dict[str, Any]) -> Iterator[Finding]:
@@ -140,16 +146,29 @@ class Pitr(Parameters):
         )
         yield find("recovery window", expected=expected, actual=actual, ok=span >= (self.window or timedelta()))
         if window.newest and archiver["last"]:
-            last = archiver["last"][:24]
-            expected = f"{last} or later, which the server has archived"
-            yield find("newest segment there", expected=expected, actual=window.newest, ok=window.newest >= last)
+            yield _arrived(window, archiver["last"])
+
+
+def _arrived(window: Window, last: str) -> Finding:
+    """Whether what the server archived last is there: an archive of another server may hold later ones."""
+    plain = re.fullmatch(r"[0-9A-F]{24}(\.[0-9A-F]{8}\.backup)?", last)
+    there = last[:24] in window.segments if plain else window.newest >= last[:24]
+    actual = window.newest if there else f"{window.newest}, and not {last[:24]} in full"
+    expected = f"{last[:24]} or later, which the server has archived"
+    return find("newest segment there", expected=expected, actual=actual, ok=there)
 
 
 def _is_on(archiver: dict[str, Any]) -> Finding:
     how = "a command or library" if archiver["command"] else "neither command nor library"
+    how = "a command that does nothing" if archiver["idle"] else how
     actual = f"archive_mode {archiver['mode']}, {how}"
     expected = "archive_mode on, a command or library"
-    return find("archiving", expected=expected, actual=actual, ok=archiver["mode"] != "off" and archiver["command"])
+    return find(
+        "archiving",
+        expected=expected,
+        actual=actual,
+        ok=archiver["mode"] != "off" and archiver["command"] and not archiver["idle"],
+    )
 
 
 def _failing(archiver: dict[str, Any]) -> Finding:

@@ -17,7 +17,7 @@ from pytest_releasegate.sources.pgcolumns import Column, column_of, columns_of, 
 from pytest_releasegate.sources.pglooks import SCAN_SECONDS, Numbers, Want, measured
 from pytest_releasegate.sources.pgrules import Rule, Share, TableRules
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
-from pytest_releasegate.sources.pgunique import duplicated, duplicates, unique_indexes
+from pytest_releasegate.sources.pgunique import duplicated, duplicates, empty_everywhere, unique_indexes
 from pytest_releasegate.sources.postgres import connect, count_each, database_name, first_rows, one_statement
 
 if TYPE_CHECKING:
@@ -218,14 +218,14 @@ class Quality(Parameters):
             wrong = f"select count(*) from (\n{asked.query}\n) wrong"
             (number,) = count_each(connection, context, [wrong], at_most=SCAN_SECONDS)
             (total,) = count_each(connection, context, [asked.of], at_most=SCAN_SECONDS)
-            ok = Ok.NO if number else Ok.YES if total else Ok.CANNOT_TELL
+            ok = Ok.NO if number else Ok.YES if total and total > 0 else Ok.CANNOT_TELL
             found.append((Told("query", name, "no row", f"{number} among {total or 0}", ok), total or 0))
         return found
 
     def _denominators(self, seen: list[Seen], queries: list[tuple[Told, int]]) -> Iterator[Finding]:
         filled = [one for one in seen if one.numbers.rows]
         looked = [told for one in seen for told in one.told if told.ok is not Ok.CANNOT_TELL]
-        through = [total for _, total in queries if total]
+        through = [total for _, total in queries if total > 0]
         yield counted("tables and queries" if queries else "tables", len(filled) + len(through), self.least)
         if seen:
             yield counted("rules", len(looked))
@@ -280,6 +280,8 @@ def _unique(
     if index := next((one for one, covered in indexes.items() if covered <= set(columns)), ""):
         return Told(plan.table.label, name, wanted, f"so, by the valid unique index {index}", Ok.YES)
     bad = duplicates(connection, context, plan.table, columns, plan.declared.where, SCAN_SECONDS)
+    if not bad and empty_everywhere(connection, context, plan.table, columns, plan.declared.where):
+        return Told(plan.table.label, name, wanted, "each row has a null there: nothing to compare", Ok.CANNOT_TELL)
     told = _counted(plan.table.label, name, wanted, bad, numbers.rows, plan.declared.allowed(name))
     told.wanted, told.quiet, told.shared = wanted, False, bool(bad)
     told.actual = f"{bad} of {numbers.rows} rows share theirs" if bad else f"so, in {numbers.rows} rows counted"

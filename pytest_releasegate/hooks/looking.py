@@ -69,6 +69,9 @@ def look_at(item: pytest.Item, session: GateSession, declaration: Declaration) -
     context = session.context()
     context.shared = shared_by(item)
     seen = look(declaration.check, context, timeout=declaration.timeout)  # type: ignore[arg-type]
+    if gate.writes:
+        # what it saw itself may be of before it wrote
+        forget(item)
     result = _result(
         session,
         declaration,

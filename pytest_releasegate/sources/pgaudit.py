@@ -37,14 +37,18 @@ where t.tgrelid = %s and not t.tgisinternal order by t.tgname
 _ROLE = "select 1 from pg_catalog.pg_roles where rolname = %s"
 # what a role may become counts as its own: it is one SET ROLE away
 _FALSIFIERS = """
-with granted(grantee, what) as (
+with part(oid) as (
+    select %(table)s::oid union select relid::oid from pg_catalog.pg_partition_tree(%(table)s::oid::regclass)
+), granted(grantee, what) as (
     select a.grantee, lower(a.privilege_type) from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
-    where c.oid = %(table)s and a.grantee <> c.relowner and a.privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE')
+    where c.oid in (select oid from part) and a.grantee <> c.relowner
+      and a.privilege_type in ('UPDATE', 'DELETE', 'TRUNCATE')
     union select a.grantee, 'update' from pg_catalog.pg_attribute c, pg_catalog.aclexplode(c.attacl) a
-    where c.attrelid = %(table)s and a.privilege_type = 'UPDATE'
+    where c.attrelid in (select oid from part) and a.privilege_type = 'UPDATE'
     union select r.oid, unnest(array['update', 'delete']) from pg_catalog.pg_roles r
     where r.rolname = 'pg_write_all_data'
-    union select relowner, 'everything, as its owner' from pg_catalog.pg_class where oid = %(table)s
+    union select relowner, 'everything, as its owner' from pg_catalog.pg_class
+    where oid in (select oid from part)
     union select oid, 'everything, as a superuser' from pg_catalog.pg_roles where rolsuper
 )
 select case grantee when 0 then 'public' else pg_catalog.pg_get_userbyid(grantee) end,

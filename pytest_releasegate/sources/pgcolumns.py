@@ -22,8 +22,14 @@ NOW = "statement_timestamp()"
 _COLUMNS = """
 select a.attname, b.typname, a.attnotnull, coalesce(k.place, 0)
 from pg_catalog.pg_attribute a
-join pg_catalog.pg_type t on t.oid = a.atttypid
-join pg_catalog.pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+join lateral (
+    with recursive base(typname, below) as (
+        select t.typname, t.typbasetype from pg_catalog.pg_type t where t.oid = a.atttypid
+        union all
+        select t.typname, t.typbasetype from base join pg_catalog.pg_type t on t.oid = base.below
+    )
+    select typname from base where below = 0
+) b on true
 left join (select i.indrelid, u.number, u.place from pg_catalog.pg_index i,
                   unnest(i.indkey::int2[]) with ordinality u(number, place) where i.indisprimary) k
   on k.indrelid = a.attrelid and k.number = a.attnum

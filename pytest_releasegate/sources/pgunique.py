@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["duplicated", "duplicates", "unique_indexes"]
+__all__ = ["duplicated", "duplicates", "empty_everywhere", "unique_indexes"]
 
 # An index of another collation or operator class may call equal what the columns do not.
 _INDEXES = """
@@ -54,6 +54,15 @@ def duplicates(
     query = f"select coalesce(sum(n), 0)::bigint from ({_groups(table, columns, where, 'count(*) n')}) g"
     (number,) = count_each(connection, context, [query], at_most)
     return number
+
+
+def empty_everywhere(
+    connection: psycopg.Connection[Any], context: Context, table: Table, columns: Sequence[str], where: str
+) -> bool:
+    """Whether each row has a null in one of the columns, so that nothing can be compared."""
+    kept = f" and (\n{where}\n)" if where else ""
+    rows = f"select 1 from {table.source} where num_nulls({', '.join(map(quoted, columns))}) = 0{kept} limit 1"
+    return count_each(connection, context, [f"select count(*) from ({rows}) one"]) == [0]
 
 
 def duplicated(table: Table, columns: Sequence[str], where: str) -> str:

@@ -29,6 +29,7 @@ class Window:
     backup: str = ""
     why_not: str = ""
     newest: str = ""
+    segments: frozenset[str] = frozenset()
 
 
 def of_report(report: Report) -> Window:
@@ -52,24 +53,38 @@ def of_folder(folder: Path, size: int) -> Window:
         names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise CannotLook(f"the archive {folder} cannot be read: {error.strerror}", "is it mounted here?") from None
-    segments = {found[1] for name in names if (found := _SEGMENT.fullmatch(name))}
+    segments = frozenset(
+        found[1] for name in names if (found := _SEGMENT.fullmatch(name)) and _is_whole(folder / name, size)
+    )
     if not segments:
-        return Window(None, why_not=f"no segment in {folder}")
+        return Window(None, why_not=f"no whole segment in {folder}")
     newest = max(segments)
     histories = [(found[1], name) for name in names if (found := _HISTORY.fullmatch(name))]
     if not histories:
-        return Window(None, why_not=f"no base backup has left its history file in {folder}", newest=newest)
+        return Window(
+            None, why_not=f"no base backup has left its history file in {folder}", newest=newest, segments=segments
+        )
     gap = ""
     for first, name in histories:
         missing = _missing(first, newest, segments, size)
         stopped = _stopped(folder / name)
         if not missing and stopped is not None:
-            return Window(stopped, name, gap, newest)
+            return Window(stopped, name, gap, newest, segments)
         gap = f"since {name} {f'{missing} is missing' if missing else 'does not tell when it ended'}"
-    return Window(None, why_not=gap, newest=newest)
+    return Window(None, why_not=gap, newest=newest, segments=segments)
 
 
-def _missing(first: str, newest: str, segments: set[str], size: int) -> str:
+def _is_whole(path: Path, size: int) -> bool:
+    """Whether a segment breaks off nowhere, as far as its length tells: one that is packed may have any."""
+    try:
+        length = path.stat().st_size
+    except OSError:
+        # it was removed while others were looked at
+        return False
+    return length == size if "." not in path.name else length > 0
+
+
+def _missing(first: str, newest: str, segments: frozenset[str], size: int) -> str:
     """The first segment that is missing between two, on any timeline; empty where none is."""
     each = 0x100000000 // size
     held = {name[8:] for name in segments}

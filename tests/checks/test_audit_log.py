@@ -247,6 +247,13 @@ def test_the_function_may_be_named_and_tables_meant_by_pattern(environment: Envi
             "truncate, update by stranger: revoke",
         ),
         (
+            "create table own (at timestamptz) partition by range (at); create table own_1 partition of own default;"
+            "grant delete on own_1 to stranger; alter table audit rename to real; alter table own rename to audit",
+            "drop table audit; alter table real rename to audit",
+            "stranger",
+            "delete by stranger: revoke update, delete, truncate on public.audit from stranger [no]",
+        ),
+        (
             "grant all on audit to service_role",
             "revoke all on audit from service_role",
             "releasegate_probe",
@@ -297,12 +304,14 @@ def test_a_role_that_could_falsify_the_log_fails(
             "got the column is a timestamp without time zone; say its `zone` [cannot tell]",
         ),
         ({"oldest": ">= 2d", "table": "empty"}, Status.INCONCLUSIVE, "expected >= 2d, got no row [cannot tell]"),
+        ({"oldest": ">= 2d", "table": "endless"}, Status.INCONCLUSIVE, "got no row with a time [cannot tell]"),
     ],
 )
 def test_the_oldest_row_is_as_old_as_the_policy_asks(
     environment: Environment, changed: Any, keys: dict[str, Any], status: Status, said: str
 ) -> None:
-    changed("create table empty (at timestamptz)", "drop table empty")
+    endless = "create table endless (at timestamptz); insert into endless values ('-infinity'), (null)"
+    changed(f"create table empty (at timestamptz); {endless}", "drop table empty, endless")
     clock = FakeClock(datetime(2026, 1, 5, 9, tzinfo=UTC))
     seen = look(audit(**keys), environment, clock=clock)
     assert seen.status is status, seen.message

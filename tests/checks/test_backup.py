@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
@@ -279,6 +280,12 @@ def test_location(tmp_path: Path) -> None:
 
 
 RANDOM = bytes(range(256)) * 8
+AGE = b"age-encryption.org/v1\n-> X25519 abc\ndef\n--- ghi\n"
+PGP = bytes.fromhex("8c0d0409030206c4")
+
+
+def armour(body: bytes) -> bytes:
+    return base64.encodebytes(body)
 
 
 @pytest.mark.parametrize(
@@ -286,8 +293,15 @@ RANDOM = bytes(range(256)) * 8
     [
         (b"Salted__" + RANDOM, "openssl"),
         (b"Salted__PGDMP" + b"\x00" * 2000, None),
-        (b"age-encryption.org/v1\n-> X25519 abc", "age"),
-        (b"-----BEGIN PGP MESSAGE-----\n\nabc", "OpenPGP"),
+        (AGE + RANDOM, "age"),
+        (AGE + b"-- PostgreSQL database dump\n" * 90, None),
+        (b"age-encryption.org/v1\n-- PostgreSQL database dump\n", ""),
+        (b"-----BEGIN PGP MESSAGE-----\nVersion: 1\n\n" + armour(PGP + RANDOM), "OpenPGP"),
+        (b"-----BEGIN PGP MESSAGE-----\n\ncreate table clients (name text);\n", None),
+        (b"-----BEGIN PGP MESSAGE-----\n\n" + armour(b"create table clients (name text);\n" * 40), None),
+        (b"-----BEGIN AGE ENCRYPTED FILE-----\n" + armour(AGE + RANDOM), "age"),
+        (armour(b"Salted__" + RANDOM), "openssl"),
+        (PGP + b"PGDMP" + b"\x00" * 2000, None),
         (bytes.fromhex("8c0d0409030206c4") + RANDOM, "OpenPGP"),
         (bytes.fromhex("c1c04c0301020304") + RANDOM, "OpenPGP"),
         (bytes.fromhex("a302010203040506"), None),
@@ -306,7 +320,7 @@ def test_encryption_is_known_by_the_first_bytes(head: bytes, cipher: str | None)
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [
-        (b"age-encryption.org/v1\n...", Status.PASSED, "got all 2 (age, openssl) [yes]"),
+        (AGE + RANDOM, Status.PASSED, "got all 2 (age, openssl) [yes]"),
         (b"-- PostgreSQL database dump\n", Status.FAILED, "got 1 of 2 not encrypted: b.enc [no]"),
         (b"\x07\x91\x88\xfe" * 9, Status.INCONCLUSIVE, "got 1 of 2 not recognised: b.enc [cannot tell]"),
     ],

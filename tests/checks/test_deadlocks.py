@@ -82,7 +82,7 @@ def test_without_a_mark_nobody_can_tell(environment: Environment) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"reset": "2026-01-01"}, "the statistics were reset at never"),
+        ({"reset": "2026-01-01"}, "the statistics were reset at "),
         ({"timeline": "00000002"}, "another server answers now (timeline 00000001, then 00000002)"),
         ({"transactions": 10**15}, "the counters were lost, maybe in a crash"),
         ({"series": "1/2/3"}, "a crash threw them away, or another server or database answers now"),

@@ -96,10 +96,15 @@ def test_a_version_that_cannot_be_compared_cannot_tell(fresh_database: Any, supe
 
 def test_too_few_are_inconclusive_and_nobody_there_an_error(whole: Environment) -> None:
     assert look(Extensions(least=4), whole).status is Status.INCONCLUSIVE
-    assert look(Extensions(database="other"), whole).status is Status.ERROR
+    assert look(Extensions(database="other", allowed=[]), whole).status is Status.ERROR
 
 
 @pytest.mark.parametrize("version", [1.10, 1, "newest", ">= x", "1.5-", "", None])
 def test_what_cannot_be_read_is_refused(version: Any) -> None:
     with pytest.raises(ValidationError, match="expected any, default"):
         Extensions(expect={"citext": version})
+
+
+def test_a_gate_that_asks_for_nothing_is_refused() -> None:
+    with pytest.raises(ValidationError, match="nothing is asked for"):
+        Extensions()

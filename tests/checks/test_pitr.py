@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from pytest_releasegate.checks.pitr import Pitr
-from pytest_releasegate.model import Status
+from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.sources.backups import Made, Report
+from pytest_releasegate.sources.pgserver import PostgresServer
 from pytest_releasegate.sources.walarchive import of_folder, of_report
 from pytest_releasegate.testing import FakeClock, look
 
@@ -107,7 +108,7 @@ def test_who_may_not_look_is_an_error(fresh_database: Any, primary: Any, tmp_pat
 
 def archive(folder: Path, *numbers: int, history: str = ENDED) -> Path:
     for number in numbers:
-        (folder / f"0000000100000000{number:08X}.gz").touch()
+        (folder / f"0000000100000000{number:08X}.gz").write_bytes(b"packed")
     (folder / HISTORY).write_text(history)
     return folder
 
@@ -135,9 +136,37 @@ def test_a_gap_shortens_the_window_to_the_next_base_backup(tmp_path: Path) -> No
 
 
 def test_an_empty_archive_leads_nowhere(tmp_path: Path) -> None:
-    assert of_folder(tmp_path, MEGABYTES).why_not == f"no segment in {tmp_path}"
-    (tmp_path / "000000010000000000000002").touch()
+    assert of_folder(tmp_path, MEGABYTES).why_not == f"no whole segment in {tmp_path}"
+    segment = tmp_path / "000000010000000000000002"
+    segment.write_bytes(b"breaks off")
+    assert of_folder(tmp_path, MEGABYTES).why_not == f"no whole segment in {tmp_path}"
+    with segment.open("r+b") as file:
+        file.truncate(MEGABYTES)
     assert "no base backup" in of_folder(tmp_path, MEGABYTES).why_not
+
+
+def test_the_archive_of_another_server_is_not_this_ones(primary: Any, tmp_path: Path) -> None:
+    primary.archive_more()
+    archive(tmp_path, *range(2, 200))
+    for segment in tmp_path.glob("00000001*.gz"):
+        segment.rename(tmp_path / segment.name.replace("00000001", "00000007", 1))
+    seen = look(Pitr(archive=str(tmp_path)), primary.environment)
+    assert seen.status is Status.FAILED
+    assert line(seen, "newest segment there").endswith(" in full [no]")
+
+
+def test_what_only_the_server_says_is_said_so(primary: Any) -> None:
+    primary.archive_more()
+    seen = look(Pitr(), primary.environment)
+    assert seen.status is Status.PASSED, told(seen)
+    assert "got not looked at: only the server's word" in line(seen, "the archive itself")
+
+
+def test_a_command_that_archives_nothing_fails() -> None:
+    with PostgresServer(settings={"archive_mode": "on", "archive_command": " /bin/true"}) as server:
+        seen = look(Pitr(), Environment(name="test", databases={"app": server.dsn()}))
+    assert seen.status is Status.FAILED
+    assert line(seen, "archiving").endswith("got archive_mode on, a command that does nothing [no]")
 
 
 def test_a_report_counts_only_backups_whose_wal_is_kept(primary: Any, tmp_path: Path) -> None:

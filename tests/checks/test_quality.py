@@ -252,6 +252,22 @@ def test_only_an_index_that_covers_every_row_is_trusted(
     assert "in 2 rows counted" in again.findings[0].actual
 
 
+def test_where_each_row_has_a_null_nothing_is_unique(environment: Environment, changed: Any) -> None:
+    changed('update "Odd ""%" set code = null')
+    seen = look(rules(unique=["code"]), environment)
+    assert seen.status is Status.INCONCLUSIVE
+    assert "got each row has a null there: nothing to compare [cannot tell]" in told(seen)[0]
+
+
+def test_a_domain_of_a_domain_is_what_it_is_of(environment: Environment, changed: Any) -> None:
+    changed("create domain near as float8; create domain odd as near; create table far (n odd, at timestamptz)")
+    changed("insert into far values ('NaN')")
+    check = Quality(tables={"far": {"range": {"n": {"min": 0}}}})
+    seen = look(check, environment)
+    changed("drop table far; drop domain odd, near")
+    assert (seen.status, "got 1 of 1 row violates it [no]" in told(seen)[0]) == (Status.FAILED, True)
+
+
 def test_data_that_is_old_fails_and_the_future_does_not_make_it_fresh(environment: Environment, changed: Any) -> None:
     changed("""update "Odd ""%" set created_at = now() + interval '1 day' where id = 1""")
     seen = look(rules(fresh={"created_at": "2h"}), environment)

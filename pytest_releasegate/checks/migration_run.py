@@ -112,7 +112,12 @@ class MigrationRun(Parameters):
             row = table.of(version)
             since = f", applied {_moment(row)}" if row else ""
             there = f"it is there{since}" if row else f"it is not; the newest is {actual}"
-            return find(f"version {version} in {table.table}", expected="taken back", actual=there, ok=row is None)
+            # a version that was never there is not there either
+            known = bool(self.log) or any(same_version(each.version, version) for each in table.rows)
+            if not known:
+                there += "; nothing says that it ever was: name its `log`"
+            ok = False if row else True if known else Ok.CANNOT_TELL
+            return find(f"version {version} in {table.table}", expected="taken back", actual=there, ok=ok)
         several = table.tool == "alembic" and len(table.standing) > 1
         right = newest is not None and same_version(newest.version, version) and not several
         if several:

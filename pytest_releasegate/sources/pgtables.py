@@ -65,7 +65,13 @@ def user_tables(connection: psycopg.Connection[Any], schemas: Sequence[str] = ()
     """All tables of the schemas, by default of every schema that users made (but not the record's own)."""
     require_schemas(connection, schemas)
     values = {"all": not schemas, "record": RECORD_SCHEMA, "schemas": list(schemas)}
-    return [Table(*row) for row in connection.execute(_TABLES, values).fetchall()]
+    found = [Table(*row) for row in connection.execute(_TABLES, values).fetchall()]
+    if len({table.label for table in found}) < len(found):
+        # one would be counted in the other's name
+        names = [table.label for table in found]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CannotLook(f"two tables are called '{twice}' with their schemas", "rename one, or name `schemas`")
+    return found
 
 
 def require_schemas(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> None:

@@ -210,6 +210,9 @@ def test_too_little_to_tell(fresh_database: Any, tmp_path: Path) -> None:
     assert seen.status is Status.INCONCLUSIVE
     assert "time it took: expected <= 1m, got neither the version table nor the log says [cannot tell]" in told(seen)
     check = MigrationRun(version="010", reverted=True)
+    seen = look(check, fresh_database(PLAIN + "delete from schema_migrations where version = '010'"))
+    assert seen.status is Status.INCONCLUSIVE
+    assert told(seen)[0].endswith("the newest is 009; nothing says that it ever was: name its `log` [cannot tell]")
     seen = look(check, fresh_database(PLAIN + "delete from schema_migrations"))
     assert seen.status is Status.INCONCLUSIVE
     assert told(seen)[-1] == "rows of public.schema_migrations looked at: expected >= 1, got 0 [cannot tell]"

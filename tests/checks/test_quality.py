@@ -492,16 +492,19 @@ def test_gates_of_a_run_look_together_until_one_may_write(
         return f"id: '1.{number}', title: t, {QUALITY.replace('%s', rule)}"
 
     test = "id: '1.3', title: t, test: smoke/test_it.py"
-    product.gates("predeploy", gate(1, "not_null: [id]"), gate(2, "not_null: [code]"), test, gate(4, "not_null: [id]"))
+    writing = f"writes: true, {gate(6, 'not_null: [id]')}"
+    every = [gate(number, "not_null: [id]") for number in (1, 4, 7)]
+    product.gates("predeploy", every[0], gate(2, "not_null: [code]"), test, every[1], writing, every[2])
     product.gates("compliance", gate(5, "not_null: [id]"))
     step = Step(environment, logging)
     ran = product.pytest("-m", "predeploy or compliance", DSN=environment.databases["app"])
     assert ran.code == 0, ran.out
     results = {result.gate: result for result in product.results()}
     borrowed = {name: "another gate" in result.findings[0].actual for name, result in results.items()}
-    assert borrowed == {"1.1": False, "1.2": True, "1.3": False, "1.4": False, "1.5": False}, ran.out
+    wanted = {"1.1": False, "1.2": True, "1.3": False, "1.4": False, "1.5": False, "1.6": False, "1.7": False}
+    assert borrowed == wanted, ran.out
     assert {result.status for result in results.values()} == {Status.PASSED}
-    assert step.scans == 3
+    assert step.scans == 5
 
 
 def test_a_script_is_tried_on_a_copy(environment: Environment, superuser: Any, tmp_path: Path) -> None:

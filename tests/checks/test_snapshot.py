@@ -188,3 +188,11 @@ def test_broken_predicates_are_refused(text: str) -> None:
 def test_an_unknown_database_is_an_error(environment: Environment) -> None:
     seen = look(Snapshot(database="other"), environment)
     assert (seen.status, "no database 'other'" in seen.message) == (Status.ERROR, True)
+
+
+def test_two_tables_of_one_name_are_an_error(fresh_database: Any) -> None:
+    script = 'create schema a; create schema "a.b"; create table a."b.c" (id int); create table "a.b".c (id int);'
+    fill = 'insert into a."b.c" values (1); insert into "a.b".c values (1), (2);'
+    seen = look(Snapshot(), fresh_database(script + fill))
+    assert (seen.status, "two tables are called 'a.b.c'" in seen.message) == (Status.ERROR, True)
+    assert counts(look(Snapshot(schemas=["a.b"]), fresh_database(script + fill))) == {"a.b.c": 2}

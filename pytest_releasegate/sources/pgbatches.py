@@ -37,6 +37,8 @@ class Left:
 
     rows: int
     of: int
+    unknown: int = 0
+    """Of how many rows the predicate is neither true nor false."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Batches:
 def left(connection: psycopg.Connection[Any], context: Context, table: Table, todo: str, where: str = "") -> Left:
     """Count, in one scan, the rows that are still to be done."""
     bound(connection, context, 300.0)
-    query = f"select count(*) filter (where (\n{todo}\n)), count(*) from {table.source}"
+    counts = f"count(*) filter (where (\n{todo}\n)), count(*), count(*) filter (where (\n{todo}\n) is null)"
+    query = f"select {counts} from {table.source}"
     query += f" where (\n{where}\n)" if where else ""
     row = connection.execute(query.encode()).fetchone()
     return Left(*row) if row else Left(0, 0)

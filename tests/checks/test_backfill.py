@@ -56,6 +56,14 @@ def environment(fresh_database: Any) -> Environment:
     return made
 
 
+def test_rows_of_which_the_predicate_tells_nothing_are_not_done(environment: Environment) -> None:
+    check = Backfill(table="clients", todo="test_run <> 'x'")
+    seen = look(check, environment)
+    assert seen.status is Status.INCONCLUSIVE
+    assert "got 0, and 1000 of which a null in `todo` tells nothing: write coalesce" in told(seen)[0]
+    assert look(Backfill(table="clients", todo="coalesce(test_run, 'x') <> 'x'"), environment).status is Status.PASSED
+
+
 def test_a_backfill_that_is_done_passes(environment: Environment, tmp_path: Path) -> None:
     logged(tmp_path, *LOG)
     check = of_names(most=250, rate=">= 1000", within="1m", log="run.log", finished="backfill finished", least=1000)

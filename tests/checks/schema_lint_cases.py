@@ -220,6 +220,9 @@ CASES: dict[str, str] = {
         create policy q on good_restrictive as restrictive for select to authenticated using (note = 'x');
         {table("good_service", "for select to service_role using (true)")}
         create policy q on good_service for all to service_role using (true);
+        do $$ begin create role supabase_auth_admin; exception when duplicate_object then null; end $$;
+        {table("good_platform", f"for select using ({MINE})")}
+        create policy q on good_platform for select to supabase_auth_admin using (true);
     """,
     "rls_policy_recursive": f"""
         {table("bad", "to authenticated using (exists (select from bad b where b.user_id = auth.uid()))")}
@@ -361,6 +364,8 @@ CASES: dict[str, str] = {
         create index on good_filled ("Parent") where "Parent" is not null;
         create table good_parts (id int references parent, primary key (id)) partition by list (id);
         create table good_parts_1 partition of good_parts for values in (1);
+        create table bad_parts (id int, parent int constraint whole references parent) partition by list (id);
+        create table bad_parts_1 partition of bad_parts for values in (1);
     """,
     "unused_index": """
         create table t (id int primary key, u int unique, v int); create index bad on t (v);
@@ -375,10 +380,16 @@ CASES: dict[str, str] = {
         create table u (id int primary key, x int); create unique index bad_beside_the_key on u (id);
         create table parts (id int primary key) partition by list (id);
         create table parts_1 partition of parts for values in (1);
+        create table w (id int primary key, x int); create unique index referred on w (x);
+        create table v (id int primary key, x int references w (x)); alter table w add constraint bad_said unique (x);
     """,
     "invalid_index": """
         create table t (id int primary key, v int); create index good on t (v); create index bad on t (v, id);
         update pg_index set indisvalid = false where indexrelid = 'bad'::regclass;
+        create table s (id int, r int4range, constraint bad_excluded exclude using gist (r with &&));
+        update pg_index set indisvalid = false where indexrelid = 'bad_excluded'::regclass;
+        create table parts (id int, v int) partition by list (id);
+        create table parts_1 partition of parts for values in (1); create index on only parts (v);
     """,
     "unsupported_reg_types": """
         create table bad (id int primary key, f regproc, fs regprocedure[]);
@@ -437,10 +448,10 @@ FOUND: dict[str, set[str]] = {
     "foreign_key_type_mismatch": {"bad: narrow"},
     "duplicate_foreign_key": {"bad: second", "bad: fourth"},
     "sequence_near_end": {"bad_id_seq", "bad_small_id_seq", "bad_default", "bad_down"},
-    "unindexed_foreign_keys": {"bad: single", "bad: crossed", "bad_partial: partial"},
+    "unindexed_foreign_keys": {"bad: single", "bad: crossed", "bad_partial: partial", "bad_parts: whole"},
     "unused_index": {"bad"},
-    "duplicate_index": {"bad", "bad_beside_the_key"},
-    "invalid_index": {"bad"},
+    "duplicate_index": {"bad", "bad_beside_the_key", "bad_said"},
+    "invalid_index": {"bad", "bad_excluded"},
     "unsupported_reg_types": {"bad"},
     "timestamp_without_time_zone": {"bad"},
     "unlogged_table": {"bad"},

@@ -93,8 +93,9 @@ with recursive api_role as materialized (
     where c.contype = 'f' and c.conparentid = 0
 ), index as materialized (
     select i.indexrelid as oid, i.indrelid as relid, c.relname::text as name, i.indisunique as is_unique,
-           i.indisprimary as is_primary, i.indisvalid as is_valid, i.indisready as is_ready, i.indislive as is_live,
-           i.indkey as columns, i.indnkeyatts as keys, i.indpred is not null as partial, c.relkind as kind,
+           i.indisprimary as is_primary, i.indisexclusion as excludes,
+           i.indisvalid as is_valid, i.indisready as is_ready, i.indislive as is_live, i.indkey as columns,
+           i.indnkeyatts as keys, i.indpred is not null as partial, c.relkind as kind,
            c.relispartition as partition, r.schema, r.label as table_label, r.sql as table_sql,
            r.schema || '.' || c.relname as label,
            quote_ident(r.schema) || '.' || quote_ident(c.relname) as sql,

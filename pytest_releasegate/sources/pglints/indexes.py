@@ -22,9 +22,9 @@ LINTS = (
                    || coalesce((select '; ' || min(x.name) || ' has them in another order' from index x
                                 where x.relid = k.child and x.is_valid and not x.partial
                                   and (x.columns::int2[])[0:cardinality(k.columns) - 1] @> k.columns), ''),
-                   format('create index concurrently on %s (%s);', k.child_sql,
-                          array_to_string(k.column_names, ', ')), true
-            from foreign_key k
+                   format('create index%s on %s (%s);', case r.kind when 'r' then ' concurrently' end,
+                          k.child_sql, array_to_string(k.column_names, ', ')), true
+            from foreign_key k join relation r on r.oid = k.child
             where not exists (
                 select from index x where x.relid = k.child and x.is_valid
                   and (x.columns::int2[])[0:cardinality(k.columns) - 1] = k.columns and x.keys >= cardinality(k.columns)
@@ -62,7 +62,8 @@ LINTS = (
                 window w as (partition by i.relid, i.is_unique,
                                           substr(i.definition, strpos(i.definition, quote_ident(i.name) || ' ON ')
                                                                + length(quote_ident(i.name)))
-                             order by not i.is_primary, i.constraint_name is null, i.name)
+                             order by not i.is_primary, i.oid <> all(array(select k.target from foreign_key k)),
+                                      i.constraint_name is null, i.name)
             ) x join index f on f.oid = x.first
             where x.place > 1""",
     ),
@@ -76,11 +77,12 @@ LINTS = (
             select x.label, concat_ws(', ', case when not x.is_valid then 'not valid' end,
                                       case when not x.is_ready then 'not ready' end,
                                       case when not x.is_live then 'being dropped' end) || ' on ' || x.table_label,
-                   case when x.kind = 'I' then format('-- attach an index of each partition to %s', x.sql)
-                        when x.name ~ '_ccnew\\d*$|_ccold\\d*$' then format('drop index concurrently %s;', x.sql)
+                   case when x.name ~ '_ccnew\\d*$|_ccold\\d*$' then format('drop index concurrently %s;', x.sql)
+                        when x.excludes then format('reindex index %s;', x.sql)
                         else format('reindex index concurrently %s;', x.sql) end, true
             from index x
-            where not (x.is_valid and x.is_ready and x.is_live)
+            -- that of a partitioned table is invalid until the last partition has its own, and no query reads it
+            where not (x.is_valid and x.is_ready and x.is_live) and x.kind = 'i'
               and not exists (select from pg_catalog.pg_stat_progress_create_index b where b.index_relid = x.oid)""",
     ),
 )

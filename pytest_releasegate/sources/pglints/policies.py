@@ -32,6 +32,8 @@ _ANY_USER = re.compile(
 )
 _IDENTITY = re.compile(r"auth\.\w+\(\)|current_setting\(")
 _HERE = "<condition on the row>"
+_PLATFORM = re.compile(r"pg_|supabase\w*admin$")
+"""Roles of the server and of the platform, which no application asks as."""
 
 
 def _initplan(policy: Policy) -> Iterator[tuple[str, str]]:
@@ -241,7 +243,8 @@ def multiple(policies: Sequence[Policy]) -> Iterator[tuple[str, str, str]]:
 
 def _crowded(label: str, command: str, policies: Sequence[Policy]) -> Iterator[tuple[str, str, str]]:
     bypassing = {role for policy in policies for role in policy.bypassing}
-    roles = {role for policy in policies for role in (*policy.named, *policy.api_roles)} - bypassing
+    named = {role for policy in policies for role in (*policy.named, *policy.api_roles)} - bypassing
+    roles = {role for role in named if not _PLATFORM.match(role)}
     crowds: dict[tuple[str, ...], list[str]] = {}
     for role in (*sorted(roles), "PUBLIC"):
         names = tuple(p.name for p in policies if p.public or role in p.named or role in p.api_roles)

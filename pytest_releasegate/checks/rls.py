@@ -36,6 +36,7 @@ __all__ = ["Rls", "Who"]
 
 _UNCOPIED = "no copy is made of a protected environment's data: try it on another"
 _CLAIMS = "request.jwt.claims"
+_MOST_TOLD = 5
 _SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+", re.IGNORECASE)
 
 
@@ -150,7 +151,7 @@ class Rls(Parameters):
         told = [next(on_copy if copied else seen) for copied in apart]
         yield from _complete(self.complete, there, tables.values())
         for table in dict.fromkeys(tables.values()):
-            yield _protected(known, table)
+            yield from _protected(known, table)
             yield from (_finding(asked, one) for asked, one in zip(cells, told, strict=True) if asked.table == table)
         context.attach("matrix.txt", "text/plain", _table(cells, told))
         yield counted("cells", sum(one.ok is not Ok.CANNOT_TELL for one in told), self.least)
@@ -246,10 +247,15 @@ def _complete(schemas: Sequence[str], there: Iterable[Table], expected: Collecti
         yield find(f"tables of {schema} in the matrix", expected=len(tables), actual=actual, ok=not without)
 
 
-def _protected(known: Catalogue, table: Table) -> Finding:
-    enabled = known.security(table).enabled
-    state = "enabled" if enabled else "disabled: every grant reaches every row"
-    return find(f"row security of {table.label}", expected="enabled", actual=state, ok=enabled)
+def _protected(known: Catalogue, table: Table) -> Iterator[Finding]:
+    security = known.security(table)
+    state = "enabled" if security.enabled else "disabled: every grant reaches every row"
+    yield find(f"row security of {table.label}", expected="enabled", actual=state, ok=security.enabled)
+    if security.enabled and security.bare:
+        shown = ", ".join(security.bare[:_MOST_TOLD]) + (", ..." if len(security.bare) > _MOST_TOLD else "")
+        actual = f"{len(security.bare)} reached past the policies of {table.label} by a grant of their own: {shown}"
+        expected = "row security of their own, or no grant to a persona"
+        yield find(f"partitions of {table.label}", expected=expected, actual=actual, ok=False)
 
 
 def _require_subject(asker: Asker, known: Catalogue, cells: Sequence[Asked]) -> None:

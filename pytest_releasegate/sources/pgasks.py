@@ -78,7 +78,11 @@ begin
                 exception
                     when sqlstate 'RG001' then offered := offered || found;
                     when insufficient_privilege then continue;
+                    when others then
+                        continue when (part ->> 2)::boolean;
+                        raise;
                 end;
+                continue when (part ->> 2)::boolean;
                 exit when coalesce(cardinality(found), 0) < (asked ->> 'enough')::int;
             end loop;
             answer := '[]';
@@ -156,10 +160,10 @@ class Ask:
     """What the question is about, for messages."""
     rows: int = 0
     """About how many rows it looks at."""
-    samples: tuple[tuple[str, bool], ...] = ()
-    """Queries for an array of pairs `[sort, row]`, and whether they are asked in the persona's role.
+    samples: tuple[tuple[str, bool, bool], ...] = ()
+    """Queries for an array of pairs `[sort, row]`, whether they are asked in the persona's role, and of made rows.
 
-    The next one is asked only where one finds as many as a sample holds; fewer are all there are.
+    After one of real rows the next is asked only where it finds as many as a sample holds; fewer are all there are.
     """
 
 
@@ -170,8 +174,11 @@ class Answer:
     numbers: tuple[int, ...] = ()
     refused: str = ""
     json: Any = None
-    offers: tuple[tuple[bool, str, str], ...] = ()
-    """Per offered row: its sort, the SQLSTATE that stopped it, and the column or constraint of that error."""
+    offers: tuple[tuple[bool | str, str, str], ...] = ()
+    """Per offered row: its sort, the SQLSTATE that stopped it, and the column or constraint of that error.
+
+    The sort of a made row is what was made of it.
+    """
 
 
 class Asker:
@@ -260,7 +267,7 @@ def _answer(ask: Ask, told: dict[str, Any]) -> Answer:
         said = re.sub(r'"[^"]*"', '"..."', told["said"]) if state[:2] in ("22", "23") else told["said"]
         hint = _HINTS.get(state, "correct the expectation, or the policy that asks this")
         raise CannotLook(f"{ask.place}: {said} (SQLSTATE {state})", hint)
-    offers = tuple((bool(sort), state, column) for sort, state, column in told.get("offers", ()))
+    offers = tuple((sort, state, column) for sort, state, column in told.get("offers", ()))
     return Answer(tuple(told.get("numbers") or ()), "", told.get("json"), offers)
 
 

@@ -166,12 +166,16 @@ def judge_exact(cell: Cell, reach: Reach, inside: Reach, wanted: int, total: int
     return Seen(text, Ok.YES, look)
 
 
-def judge_inserts(cell: Cell, inside: Sequence[bool | str], outside: Sequence[bool | str], look: str) -> Seen:
-    """Compare which offered rows were accepted with what is expected."""
+def judge_inserts(
+    cell: Cell, inside: Sequence[bool | str], outside: Sequence[bool | str], look: str, made: Sequence[str] = ()
+) -> Seen:
+    """Compare which offered rows were accepted with what is expected; `made` are accepted ones that must not be."""
     accepted, leaked = inside.count(True), outside.count(True)
     text = f"{accepted} of {len(inside)} rows accepted"
     if cell.predicate:
         text = f"{accepted} of {len(inside)} rows with it accepted, {leaked} of {len(outside)} others"
+    if made:
+        return Seen(f"{text}; and one with {made[0]} is accepted", Ok.NO, look)
     if leaked or (accepted and cell.word == "denied"):
         return Seen(text, Ok.NO, look)
     if unclear := next((why for why in (*inside, *outside) if isinstance(why, str)), ""):

@@ -102,8 +102,8 @@ class Matrix:
             return Seen("the keys do not fit the table's primary key, or it has none", Ok.CANNOT_TELL, CATALOGUE)
         why = self.unprobed(asked)
         where = SCRATCH if why and SCRATCH in self.asker.connections else WRITE
-        rows = self.catalogue.security(asked.table).rows
-        probes = Probes(asked.table, asked.persona, known, rows, where)
+        security = self.catalogue.security(asked.table)
+        probes = Probes(asked.table, asked.persona, known, security.rows, where, security.checks)
         if asked.command == "select":
             return (yield from _select(probes, cell, predicate))
         if why and where != SCRATCH:
@@ -138,9 +138,11 @@ class Matrix:
             return Seen(f"{seen.text}; {why}", Ok.CANNOT_TELL, seen.look)
         ask = probes.changes(predicate)
         found = yield [ask]
-        tried = [pgprobes.accepted(state, what, poisoned) for _, state, what in found[ask].offers]
-        if True in tried:
-            return Seen(f"{seen.text}; but they may be changed into rows without it", Ok.NO, seen.look)
+        told = [(sort, pgprobes.accepted(state, what, poisoned)) for sort, state, what in found[ask].offers]
+        if True in [each for _, each in told]:
+            made = next((f", such as with {sort}" for sort, each in told if each is True and sort), "")
+            return Seen(f"{seen.text}; but they may be changed into rows without it{made}", Ok.NO, seen.look)
+        tried = [each for sort, each in told if not sort]
         unclear = next((why for why in tried if isinstance(why, str)), "")
         return Seen(f"{seen.text}; {unclear}", Ok.CANNOT_TELL, seen.look) if unclear else seen
 
@@ -220,7 +222,7 @@ def _exact(
 
 
 def _insert(probes: Probes, cell: Cell) -> Steps:
-    total, ask = probes.total(), probes.inserts(cell.predicate)
+    total, ask = probes.total(), probes.inserts(cell.predicate, made=cell.word != "allowed")
     found = yield [total, ask]
     look = _LOOK[probes.where]
     if not _number(found, total):
@@ -228,7 +230,8 @@ def _insert(probes: Probes, cell: Cell) -> Steps:
     poisoned = probes.poison([column for column in probes.columns if column.insertable and not column.generated])
     tried = [(sort, pgprobes.accepted(state, what, poisoned)) for sort, state, what in found[ask].offers]
     inside, outside = ([told for sort, told in tried if sort is wanted] for wanted in (True, False))
-    return judge_inserts(cell, inside, outside, look)
+    made = [str(sort) for sort, told in tried if not isinstance(sort, bool) and told is True]
+    return judge_inserts(cell, inside, outside, look, made)
 
 
 def _by_plan(probes: Probes, cell: Cell, predicate: str, write: str, why: str) -> Steps:

@@ -51,6 +51,17 @@ sized as (
     from family f join pg_catalog.pg_class k on k.oid = f.oid group by f.root
 )
 select c.oid::bigint, c.relrowsecurity, c.relforcerowsecurity, pg_catalog.pg_get_userbyid(c.relowner), sized.rows,
+       array(select pg_get_expr(coalesce(p.polwithcheck, p.polqual), c.oid) from pg_catalog.pg_policy p
+             where p.polrelid = c.oid and p.polpermissive and p.polcmd in ('a', 'w', '*')
+               and coalesce(p.polwithcheck, p.polqual) is not null order by p.polname),
+       array(select n.nspname || '.' || k.relname from family f join pg_catalog.pg_class k on k.oid = f.oid
+             join pg_catalog.pg_namespace n on n.oid = k.relnamespace
+             where f.root = c.oid and f.oid <> c.oid and not k.relrowsecurity and exists (
+                 select 1 from unnest(%(roles)s::text[]) as who(role)
+                 where has_schema_privilege(who.role, n.oid, 'USAGE')
+                   and (has_any_column_privilege(who.role, k.oid, 'SELECT, INSERT, UPDATE')
+                        or has_table_privilege(who.role, k.oid, 'DELETE')))
+             order by 1),
        on_insert, on_update, on_delete, on_change, rule
 from pg_catalog.pg_class c join asked on asked.oid = c.oid join sized on sized.root = c.oid
 left join fired on fired.root = c.oid left join ruled on ruled.root = c.oid
@@ -111,6 +122,10 @@ class Security:
     owner: str
     rows: int
     """About how many rows, as the planner believes."""
+    checks: tuple[str, ...]
+    """The conditions that policies set for new rows."""
+    bare: tuple[str, ...]
+    """Its partitions that one of the roles may name, and that have no row security of their own."""
     unfit: Mapping[str, str]
 
 
@@ -194,12 +209,12 @@ def require_bound(connection: psycopg.Connection[Any], personas: Sequence[Person
             raise CannotLook(f"{persona} {what}, so no policy applies to it", hint)
 
 
-def _security(enabled: bool, forced: bool, owner: str, rows: int, *found: str | None) -> Security:
-    *triggers, rule = found
+def _security(enabled: bool, forced: bool, owner: str, rows: int, *found: Any) -> Security:
+    checks, bare, *triggers, rule = found
     unfit = {command: f"trigger {name}" for command, name in zip(PROBES, triggers, strict=True) if name}
     if rule:
         unfit = dict.fromkeys(PROBES, f"rule {rule}")
-    return Security(enabled, forced, owner, rows, unfit)
+    return Security(enabled, forced, owner, rows, tuple(checks), tuple(bare), unfit)
 
 
 def _grants(usage: bool, *row: Any) -> Grants:

@@ -8,11 +8,13 @@ policies. So no row is written or locked, no trigger fires, no sequence moves, a
 # ruff: noqa: S608  identifiers are quoted, and predicates are the gate's own text
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.sources.pgasks import COUNTER, READ, SAMPLE, SCRATCH, WRITE, Ask
 from pytest_releasegate.sources.pgtables import quoted
+from pytest_releasegate.sources.pgvariants import told, variants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +39,7 @@ __all__ = [
 POISON = "releasegate_poison"
 """The constraint that stops each write on a copy, where no column needs to."""
 _TOLD = 2
+_LOOKED_THROUGH = 10_000
 # The planner moves a condition that names no column before the policies when it costs less than ten operators
 # (order_qual_clauses in createplan.c); the zeros make it cost more.
 _ZEROS = " + 0" * 24
@@ -54,6 +57,8 @@ class Probes:
     rows: int
     where: str
     """Where writes are asked, and what they are compared with."""
+    checks: Sequence[str] = ()
+    """The conditions that policies set for new rows."""
 
     @property
     def place(self) -> str:
@@ -102,13 +107,15 @@ class Probes:
         """How PostgreSQL would go about a write of all rows."""
         return Ask("json", f"explain (format json, costs off) {write}", self.persona.name, place=self.place)
 
-    def inserts(self, predicate: str) -> Ask:
-        """Which rows the policies let the persona insert: some that are there already, of both sorts."""
+    def inserts(self, predicate: str, *, made: bool) -> Ask:
+        """Which rows the policies let the persona insert: some that are there already, of both sorts, or made ones."""
         offered = [column for column in self.columns if column.insertable and not column.generated]
         names = ", ".join(quoted(column.name) for column in offered)
         query = f"insert into {self.table.sql} ({names}) overriding system value"
-        asked = self._sample(predicate, *([f"(\n{predicate}\n) is not true"] if predicate else []))
-        return self._offers(f"{query} select {_values(offered, self.poison(offered))} from {self._record}", asked)
+        asked = self._sample(predicate, *([_unless(predicate)] if predicate else []))
+        unwanted = _unless(predicate)
+        query = f"{query} select {_values(offered, self.poison(offered))} from {self._record}"
+        return self._offers(query, asked, self._made(offered, unwanted) if made else ())
 
     def changes(self, predicate: str) -> Ask:
         """Whether the policies let the persona change a row of theirs into one without the predicate.
@@ -118,26 +125,54 @@ class Probes:
         offered = changeable(self.columns)
         names = ", ".join(quoted(column.name) for column in offered)
         row = f"select {_values(offered, self.poison(offered))} from {self._record}"
+        unwanted = _unless(predicate)
         return self._offers(
-            f"update {self.table.sql} set ({names}) = ({row})", self._sample("false", f"(\n{predicate}\n) is not true")
+            f"update {self.table.sql} set ({names}) = ({row})",
+            self._sample("false", unwanted),
+            self._made(offered, unwanted),
         )
 
     def poison(self, offered: Sequence[Column]) -> str:
         """The column whose NULL stops a write after the policies; on a copy a constraint does."""
         return "" if self.where == SCRATCH else poison(offered)
 
-    def _offers(self, sql: str, query: str) -> Ask:
-        samples = ((query, False), (query, True))
+    def _offers(self, sql: str, query: str, made: Sequence[str] = ()) -> Ask:
+        samples = (*((each, False, True) for each in made), (query, False, False), (query, True, False))
         return Ask("offers", sql, self.persona.name, True, self.where, self.place, self.rows, samples)
 
     def _sample(self, *predicates: str) -> str:
         """A few rows of each sort: those with the first predicate, and those with the second."""
         body = f"to_jsonb({quoted(self.table.name)}.*)"
-        parts = (
+        some = f"select * from {self.table.source}"
+        decisive = [quoted(column.name) for column in self.columns if column.decides and column.readable]
+        parts = [
             f"(select {sort} as sort, {body} as body from {self.table.source}{_where(predicate)} limit {SAMPLE})"
             for sort, predicate in zip(("true", "false"), predicates, strict=False)
-        )
+        ]
+        # and where the first rows are all alike in what policies ask for, others
+        parts += [
+            f"(select distinct on ({name}::text) {sort} as sort, {body} as body "
+            f"from ({some}{_where(predicate)} limit {_LOOKED_THROUGH}) as {quoted(self.table.name)} limit {SAMPLE})"
+            for sort, predicate in zip(("true", "false"), predicates, strict=False)
+            if predicate != "false"
+            for name in decisive
+        ]
         return f"select array_agg(jsonb_build_array(sort, body)) from ({' union all '.join(parts)}) as offered"
+
+    def _made(self, offered: Sequence[Column], unwanted: str) -> list[str]:
+        """Queries for a real row with values that the policies themselves name, each still an unwanted one."""
+        body = f"to_jsonb({quoted(self.table.name)}.*)"
+        row = f"select {body} as body from {self.table.source}{_where(unwanted)} limit 1"
+        poisoned, queries = self.poison(offered), []
+        for change in variants(self.checks, [column.name for column in offered if column.name != poisoned]):
+            text, values = _literal(told(change)), _literal(json.dumps(change))
+            record = f"jsonb_populate_record(null::{self.table.sql}, made.body) as {quoted(self.table.name)}"
+            changed = f"select row.body || {values}::jsonb as body from ({row}) as row"
+            queries.append(
+                f"select array_agg(jsonb_build_array({text}::text, made.body)) from ({changed}) as made "
+                f"where exists (select from {record}{_where(unwanted)})"
+            )
+        return queries
 
     @property
     def _record(self) -> str:
@@ -211,7 +246,13 @@ def accepted(state: str, what: str, poisoned: str) -> bool | str:
 
 
 def _values(offered: Sequence[Column], poisoned: str) -> str:
-    return ", ".join("null" if column.name == poisoned else f"r.{quoted(column.name)}" for column in offered)
+    names = ((column.name == poisoned, f"r.{quoted(column.name)}") for column in offered)
+    # with a type, which a bare null lacks in the row of an UPDATE
+    return ", ".join(f"case when true then null else {name} end" if null else name for null, name in names)
+
+
+def _unless(predicate: str) -> str:
+    return f"(\n{predicate}\n) is not true" if predicate else ""
 
 
 def _literal(value: int | str) -> str:

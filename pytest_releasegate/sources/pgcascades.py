@@ -32,7 +32,11 @@ _REFUSED = ("23503", "23001")
 _RULES = """
 select n.nspname || '.' || t.relname, c.conname, c.confdeltype::text,
        array(select a.attname::text from pg_catalog.pg_attribute a
-             where a.attrelid = c.conrelid and a.attnum = any(c.confdelsetcols))
+             where a.attrelid = c.conrelid and a.attnum = any(c.confdelsetcols)),
+       array(with recursive part(oid) as (
+                 select p.oid from pg_catalog.pg_constraint p where p.conparentid = c.oid
+                 union all select p.oid from part join pg_catalog.pg_constraint p on p.conparentid = part.oid)
+             select distinct p.conname::text from part join pg_catalog.pg_constraint p on p.oid = part.oid)
 from pg_catalog.pg_constraint c
 join pg_catalog.pg_class t on t.oid = c.conrelid join pg_catalog.pg_namespace n on n.oid = t.relnamespace
 where c.contype = 'f' and c.conparentid = 0
@@ -55,6 +59,8 @@ class Rule:
     action: str
     columns: tuple[str, ...]
     """The columns that SET NULL and SET DEFAULT touch, where these are not all of the key's."""
+    parts: tuple[str, ...] = ()
+    """The names by which partitions keep it."""
 
     def __str__(self) -> str:
         return f"{self.action} ({', '.join(self.columns)})" if self.columns else self.action
@@ -70,7 +76,7 @@ def rules(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> list[
     """The rules of all foreign keys of the tables."""
     found = {(label, name): rest for label, name, *rest in connection.execute(_RULES).fetchall()}
     every = [(key, found[key.child.label, key.name]) for key in foreign_keys(connection, tables)]
-    return [Rule(key, WORDS[action], tuple(columns)) for key, (action, columns) in every]
+    return [Rule(key, WORDS[action], tuple(columns), tuple(parts)) for key, (action, columns, parts) in every]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +160,26 @@ class Deletions:
         """How many rows go or change with these."""
         total = 0
         for rule in self._of(table):
-            held = _held(rule, rows)
+            own = rule.key.child.label == table.label and rule.action == "cascade"
+            if own and str(rule.key) in seen:
+                continue
+            held = self._descendants(rule, rows) if own else _held(rule, rows)
             number = self._value(self.reader, f"select count(*) from ({held}) x", root)
             total += number
             if number and rule.action == "cascade" and str(rule.key) not in seen:
                 total += self._touched(self.tables[rule.key.child.label], held, root, (*seen, str(rule.key)))
         return total
+
+    def _descendants(self, rule: Rule, rows: str) -> str:
+        """The rows that refer to one of the given ones, to one of those, and so on, in one table."""
+        child = self.tables[rule.key.child.label]
+        names = [quoted(name) for name in self._key(child)]
+        own, last, found = (", ".join(f"{alias}.{name}" for name in names) for alias in ("c", "p", "t"))
+        first = f"select {own} from {child.source} c where exists (select 1 from ({rows}) p where {rule.key.condition})"
+        more = f"select {own} from t join {child.source} p on ({last}) = ({found}) "
+        more += f"join {child.source} c on {rule.key.condition}"
+        every = f"with recursive t({', '.join(names)}) as ({first} union {more}) select * from t"
+        return f"select c.* from {child.source} c where ({own}) in ({every})"
 
     def _fired(self, parent: Table) -> str:
         """A trigger that a deletion may fire, there or further down; nothing where there is none."""
@@ -218,7 +238,7 @@ def _judge(rule: Rule, before: int, left: int, there: int) -> Told:
 
 
 def _judge_refusal(rule: Rule, refused: str, before: int) -> Told:
-    if refused == rule.key.name and rule.action in _BLOCKS:
+    if refused in (rule.key.name, *rule.parts) and rule.action in _BLOCKS:
         return Told(f"{rule}: refused because of {before} row{'s' * (before != 1)}", Ok.YES)
     return Told(f"{rule} in the catalogue; the deletion was refused by {refused}", Ok.CANNOT_TELL)
 

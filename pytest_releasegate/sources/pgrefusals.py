@@ -10,6 +10,7 @@ The same row without the bad value goes first: only where it gets as far as its 
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.sources.pgkeys import foreign_keys
 from pytest_releasegate.sources.pgpolicies import catalogue
+from pytest_releasegate.sources.pgprobed import Probe, Refused, Told
 from pytest_releasegate.sources.pgtables import quoted
 from pytest_releasegate.sources.postgres import bound, first_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import psycopg
 
@@ -36,6 +38,8 @@ __all__ = ["Probe", "Refused", "Told", "keys_of", "probed", "taken_on"]
 _MOST_ROWS = 20
 _WRONG_TYPE = {"22P02", "22P03", "22001", "22003", "22007", "22008", "22021", "22023", "22026"}
 """What the input of a type refuses: no number, out of range, too long, no such day."""
+_OWN_STATE = re.compile(r"(?!22|23)[0-9A-Z]{5}")
+"""An SQLSTATE that is no refusal of a type or a constraint, such as that of RAISE."""
 _NOT_THE_ROW = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """Classes of errors that say nothing of the row: connection, resources, locks, time."""
 _KEYS = """
@@ -62,42 +66,21 @@ where not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgtype::int & 4 > 0
   and (t.tgtype::int & 2 > 0 or (t.tgtype::int & 1 = 0 and t.tgrelid = %(table)s::oid))
   and t.tgrelid in (select %(table)s::oid union select relid::oid from pg_catalog.pg_partition_tree(%(table)s::oid))
 """
+_ASKED = """
+select array(select a.attname::text from pg_catalog.pg_attribute a
+             where a.attrelid = c.conrelid and a.attnum = any(c.conkey) order by a.attnum)
+from pg_catalog.pg_constraint c where c.conrelid = %s::oid and c.conname = %s and c.contype = 'c'
+"""
+_AFTER = """
+select min(t.tgname) from pg_catalog.pg_trigger t
+where t.tgrelid = %(table)s::oid and not t.tgisinternal and t.tgenabled in ('O', 'A')
+  and t.tgtype::int & 7 = 5 and (t.tgconstraint <> 0 or %(by)s and not exists (
+      select 1 from pg_catalog.pg_trigger b
+      where b.tgrelid = t.tgrelid and b.tgtype::int & 6 = 6 and not b.tgisinternal))
+"""
 # put together by the server, for numbers lose digits on their way through here
 _ROW = "%s::jsonb || %s::jsonb"
 _WRITTEN = "select pg_current_xact_id_if_assigned()::text"
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A change that makes a good row a bad one; `by` names the constraint or SQLSTATE that must refuse it."""
-
-    change: Mapping[str, Any]
-    by: str = ""
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} = {json.dumps(value, default=str)}" for name, value in self.change.items())
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Who refused a row: the SQLSTATE, and the constraint or column where the server names one."""
-
-    state: str
-    constraint: str = ""
-    column: str = ""
-    domain: str = ""
-
-    def __str__(self) -> str:
-        named = self.constraint or (f"NOT NULL of {self.column}" if self.column else self.domain)
-        return f"{named} ({self.state})" if named else f"SQLSTATE {self.state}"
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a probe came to."""
-
-    text: str
-    ok: Ok
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +158,9 @@ def _probe(
         unchanged = _offer(writer, context, target, insert, _values(row))
         if unchanged is None:
             refused = _offer(writer, context, target, insert, _values(row, probe))
-            return _judged(probe, refused) or _by_keys(reader, target.table, probe, row)
+            if refused:
+                return _judged(probe, refused, _unchanged(reader, target.table, probe, refused))
+            return _by_keys(reader, target.table, probe, row)
         reason = unchanged
     text = f"proves nothing: the unchanged row is refused too, by {reason}"
     return Told(text + _advice(reason, target), Ok.CANNOT_TELL)
@@ -187,16 +172,23 @@ def _advice(reason: Refused, target: _Target) -> str:
     return "; name rows that are good in `where`"
 
 
-def _judged(probe: Probe, refused: Refused | None) -> Told | None:
-    """What a refusal means; nothing where the row was let through."""
-    if refused is None:
-        return None
+def _unchanged(reader: psycopg.Connection[Any], table: Table, probe: Probe, refused: Refused) -> list[str]:
+    """The other columns that the CHECK asks for: they may be what it refuses."""
+    asked = _first(reader, _ASKED, [table.oid, refused.constraint]) if refused.state == "23514" else None
+    return [name for name in asked or () if name not in probe.change]
+
+
+def _judged(probe: Probe, refused: Refused, unchanged: Sequence[str]) -> Told:
+    """What a refusal means."""
     if probe.by:
         fits = probe.by in (refused.state, refused.constraint, refused.column)
     elif refused.state == "23502":
         fits = any(value is None for value in probe.change.values())
     else:
         fits = refused.state in _WRONG_TYPE or (refused.state == "23514" and bool(refused.constraint))
+    if fits and unchanged and not probe.by:
+        hint = f"where that is the rule meant, say `by: {refused.constraint}`"
+        return Told(f"refused by {refused}, which asks for {', '.join(unchanged)} too; {hint}", Ok.CANNOT_TELL)
     if fits:
         return Told(f"refused by {refused}", Ok.YES)
     hint = "" if probe.by else f"; where that is the rule meant, say `by: {refused.state}`"
@@ -214,7 +206,7 @@ def _by_keys(reader: psycopg.Connection[Any], table: Table, probe: Probe, row: s
             return Told(f"not tried: {key.name} is a temporal key", Ok.CANNOT_TELL)
         if not _has_parent(reader, key, table, probe, row):
             return _broken_key(key)
-    return _by_unique_keys(reader, table, probe, row) or _let_through(table, probe)
+    return _by_unique_keys(reader, table, probe, row) or _by_trigger(reader, table, probe) or _let_through(table, probe)
 
 
 def _by_unique_keys(reader: psycopg.Connection[Any], table: Table, probe: Probe, row: str) -> Told | None:
@@ -231,6 +223,13 @@ def _by_unique_keys(reader: psycopg.Connection[Any], table: Table, probe: Probe,
         ):
             return Told(f"refused by {name} (23505, which is in force, and there is such a row)", Ok.YES)
     return None
+
+
+def _by_trigger(reader: psycopg.Connection[Any], table: Table, probe: Probe) -> Told | None:
+    """A trigger that speaks after the row is written, where it is one to refuse rows, or is meant; or nothing."""
+    meant = bool(_OWN_STATE.fullmatch(probe.by))
+    name = _first(reader, _AFTER, {"table": table.oid, "by": meant})
+    return Told(f"not tried: trigger {name} speaks after the row is written", Ok.CANNOT_TELL) if name else None
 
 
 def _let_through(table: Table, probe: Probe) -> Told:

@@ -150,6 +150,33 @@ def test_what_cannot_be_tried_cannot_tell(
     assert reason in told(seen)[0]
 
 
+def test_keys_to_partitions_refuse_by_their_own_names(environment: Environment, superuser: Any) -> None:
+    superuser(
+        environment,
+        """create table chats (id int primary key) partition by range (id);
+        create table chats_1 partition of chats for values from (1) to (9);
+        create table lines (id int, chat int constraint to_chat references chats) partition by range (id);
+        create table lines_1 partition of lines for values from (1) to (9);
+        insert into chats values (1); insert into lines values (1, 1);
+        grant select, delete on chats, lines to service_role""",
+    )
+    seen = look(cascade({"chats": {"lines": "restrict"}}), environment)
+    assert seen.status is Status.PASSED, (seen.message, told(seen))
+
+
+@pytest.mark.parametrize(("most", "status"), [(40, Status.PASSED), (39, Status.INCONCLUSIVE)])
+def test_all_generations_of_a_tree_count(environment: Environment, superuser: Any, most: int, status: Status) -> None:
+    superuser(
+        environment,
+        """create table tree (id int primary key, up int constraint up references tree on delete cascade);
+        insert into tree select i, nullif(i - 1, 0) from generate_series(1, 40) i;
+        grant select, delete on tree to service_role""",
+    )
+    seen = look(cascade({"tree": {"up": "cascade"}}, most=most, where={"tree": "id = 1"}), environment)
+    assert seen.status is status, (seen.message, told(seen))
+    assert superuser(environment, "select count(*) from tree") == [(40,)]
+
+
 def test_several_keys_to_one_parent_ask_for_a_name_and_others_are_told(environment: Environment) -> None:
     seen = look(cascade({"clients": {"payments": "restrict"}}, look="catalogue"), environment)
     assert seen.status is Status.PASSED

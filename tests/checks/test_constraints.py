@@ -211,6 +211,33 @@ def test_rules_in_triggers_are_tried_only_when_it_is_said(environment: Environme
 
 
 @pytest.mark.parametrize(
+    ("script", "bad", "actual"),
+    [
+        (
+            "select 1",
+            {"ends": "1950-01-01"},
+            "(23514), which asks for starts too; where that is the rule meant, say `by: ",
+        ),
+        ("select 1", {"row": {"free": "x"}, "by": "P0001"}, "not tried: trigger noted speaks after the row is written"),
+        ("select 1", {"row": {"free": "x"}, "by": "people_free"}, CHECK),
+        (
+            """create constraint trigger late after insert on "odd ""% people" deferrable initially deferred
+            for each row execute function note()""",
+            {"free": "x"},
+            "not tried: trigger late speaks after the row is written",
+        ),
+    ],
+)
+def test_a_rule_of_other_columns_or_of_a_later_trigger_is_not_taken_for_the_one_meant(
+    environment: Environment, superuser: Any, script: str, bad: Any, actual: str
+) -> None:
+    superuser(environment, script)
+    seen = look(refusing(bad), environment)
+    assert seen.status is (Status.FAILED if actual == CHECK else Status.INCONCLUSIVE)
+    assert actual in told(seen)[1]
+
+
+@pytest.mark.parametrize(
     ("table", "bad", "actual"),
     [
         ("audit", {"what": "x"}, "the table has no immediate primary or unique key of NOT NULL columns"),

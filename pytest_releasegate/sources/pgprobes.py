@@ -143,7 +143,6 @@ class Probes:
     def _sample(self, *predicates: str) -> str:
         """A few rows of each sort: those with the first predicate, and those with the second."""
         body = f"to_jsonb({quoted(self.table.name)}.*)"
-        some = f"select * from {self.table.source}"
         decisive = [quoted(column.name) for column in self.columns if column.decides and column.readable]
         parts = [
             f"(select {sort} as sort, {body} as body from {self.table.source}{_where(predicate)} limit {SAMPLE})"
@@ -152,7 +151,7 @@ class Probes:
         # and where the first rows are all alike in what policies ask for, others
         parts += [
             f"(select distinct on ({name}::text) {sort} as sort, {body} as body "
-            f"from ({some}{_where(predicate)} limit {_LOOKED_THROUGH}) as {quoted(self.table.name)} limit {SAMPLE})"
+            f"from {self._first_rows}{_where(predicate)} limit {SAMPLE})"
             for sort, predicate in zip(("true", "false"), predicates, strict=False)
             if predicate != "false"
             for name in decisive
@@ -162,7 +161,7 @@ class Probes:
     def _made(self, offered: Sequence[Column], unwanted: str) -> list[str]:
         """Queries for a real row with values that the policies themselves name, each still an unwanted one."""
         body = f"to_jsonb({quoted(self.table.name)}.*)"
-        row = f"select {body} as body from {self.table.source}{_where(unwanted)} limit 1"
+        row = f"select {body} as body from {self._first_rows}{_where(unwanted)} limit 1"
         poisoned, queries = self.poison(offered), []
         for change in variants(self.checks, [column.name for column in offered if column.name != poisoned]):
             text, values = _literal(told(change)), _literal(json.dumps(change))
@@ -173,6 +172,10 @@ class Probes:
                 f"where exists (select from {record}{_where(unwanted)})"
             )
         return queries
+
+    @property
+    def _first_rows(self) -> str:
+        return f"(select * from {self.table.source} limit {_LOOKED_THROUGH}) as {quoted(self.table.name)}"
 
     @property
     def _record(self) -> str:

@@ -1,22 +1,25 @@
-"""`tls`: certificates and protocols of servers."""
+"""`tls`: certificates, protocols and ciphers of servers."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from urllib.parse import urljoin, urlsplit
 
-from pydantic import Field, StrictInt, StringConstraints
+from pydantic import Field, StrictInt, StringConstraints, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
-from pytest_releasegate.params import Duration, Parameters, parse_duration
-from pytest_releasegate.sources import tls
+from pytest_releasegate.params import Duration, Parameters, format_duration, parse_duration
+from pytest_releasegate.sources import certificates, tls, webheaders
+from pytest_releasegate.sources.http import Query, ask, public_url
+from pytest_releasegate.sources.starttls import NoTls
 from pytest_releasegate.sources.text import OneOrMore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from cryptography.x509 import Certificate
 
@@ -26,13 +29,21 @@ if TYPE_CHECKING:
 __all__ = ["Tls"]
 
 _DAY = 86400.0
+_MOVED = (301, 302, 303, 307, 308)
+_DATABASE = "database:"
+_NOT_HTTPS = (_DATABASE, "smtp:", "smtps:", "postgres:", "postgresql:")
+_Class = Literal["null", "anonymous", "export", "rc4", "des", "cbc", "no_forward_secrecy"]
 
 
 class Tls(Parameters):
-    """Each endpoint's chain, host name, days left and protocols; the denominator is the endpoints.
+    """Each endpoint's chain, host name, days left, key, protocols and ciphers; the denominator is the endpoints.
 
     ```yaml
-    tls: {endpoints: ["app.example.org:443", "https://api.example.org"], min_days: 30}
+    tls:
+      endpoints: ["https://app.example.org", "smtp://mail.example.org:587", "database:app"]
+      min_days: 30
+      hsts: 180d
+      redirect_from: http://app.example.org/
     ```
     """
 
@@ -40,7 +51,7 @@ class Tls(Parameters):
     shorthand: ClassVar[str] = "endpoints"
 
     endpoints: Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], OneOrMore, Field(min_length=1)]
-    """One or more of `host:port`, an https URL, or `/` for the environment's base URL; may hold references."""
+    """One or more of `host:port`, an https, smtp (STARTTLS), smtps or postgresql URL, `database:NAME`, or `/`."""
     ca: str = ""
     """A file with the certificate authority to trust instead of the system's, relative to the root."""
     min_days: Annotated[StrictInt, Field(ge=1)] = 14
@@ -49,29 +60,86 @@ class Tls(Parameters):
     """The oldest protocol that the server may speak."""
     refuse_below: Literal["required", "where_testable"] = "where_testable"
     """Whether it is held against the gate that this machine cannot offer a protocol under `min_protocol`."""
+    refuse_ciphers: Annotated[tuple[_Class, ...], OneOrMore] = ("null", "anonymous", "export", "rc4", "des")
+    """Classes of ciphers that the server must refuse, each of which is really offered to it."""
+    min_rsa: Annotated[StrictInt, Field(ge=1024)] = 2048
+    """The fewest bits of an RSA or DSA key; a key on an elliptic curve needs 224, which is about as strong."""
+    hsts: Duration | None = None
+    """The shortest time for which each https endpoint must bind browsers to HTTPS (Strict-Transport-Security)."""
+    redirect_from: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^(http://|\$\{)")], ...], OneOrMore] = ()
+    """Plain http URLs that must redirect to HTTPS at once, on the same host."""
     handshake: Duration = parse_duration("10s")
     """The longest that one handshake may take; a server that takes longer is not looked at."""
+
+    @model_validator(mode="after")
+    def _declared_as_https(self) -> Tls:
+        if self.hsts is not None and all(text.startswith(_NOT_HTTPS) for text in self.endpoints):
+            raise ValueError("`hsts` is a matter of https, and no endpoint is; leave it out")
+        return self
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Shake hands with each endpoint, a few times each."""
         ca = tls.authority_file(context.root, context.resolve(self.ca, secret=False))
-        endpoints = [_endpoint(text, context) for text in self.endpoints]
+        endpoints = [endpoint for text in self.endpoints for endpoint in _endpoints(text, context)]
         for endpoint in endpoints:
             yield from self._look_at(endpoint, ca, context)
+        for text in self.redirect_from:
+            yield self._redirect(context.url(text), context)
         yield counted("endpoints", len(endpoints), len(self.endpoints))
 
     def _look_at(self, endpoint: tls.Endpoint, ca: str, context: Context) -> Iterator[Finding]:
-        session = tls.seen(endpoint, self._limit(context))
+        try:
+            session = tls.seen(endpoint, self._limit(context))
+        except NoTls as none:
+            yield find(f"{endpoint} TLS", expected="offered", actual=none.what, ok=False)
+            return
         certificate = _parsed(endpoint, session)
         context.attach(f"{endpoint}.txt", "text/plain", _evidence(endpoint, session, certificate))
-        problem = tls.chain_problem(endpoint, ca, self._limit(context))
-        yield find(f"{endpoint} chain", expected="verifies", actual=problem or "verifies", ok=not problem)
-        problem = tls.name_problem(endpoint, session.certificate, self._limit(context))
-        actual = problem or f"for {endpoint.host}"
-        yield find(f"{endpoint} certificate", expected=f"for {endpoint.host}", actual=actual, ok=not problem)
+        chain = tls.chain_problem(endpoint, ca, self._limit(context))
+        yield find(f"{endpoint} chain", expected="verifies", actual=chain or "verifies", ok=not chain)
+        name = tls.name_problem(endpoint, session.certificate, self._limit(context))
+        wanted = f"for {endpoint.host}"
+        yield find(f"{endpoint} certificate", expected=wanted, actual=name or wanted, ok=not name)
         yield from self._validity(endpoint, certificate, context.clock.now())
+        yield from certificates.strength(str(endpoint), certificate, self.min_rsa)
         yield self._protocol(endpoint, session)
         yield from self._refused(endpoint, context)
+        yield from self._weak(endpoint, context)
+        if self.hsts is not None and endpoint.scheme == "https":
+            yield self._hsts(endpoint, ca, chain or name, self.hsts, context)
+
+    def _weak(self, endpoint: tls.Endpoint, context: Context) -> Iterator[Finding]:
+        if not self.refuse_ciphers:
+            return
+        name = f"{endpoint} weak ciphers"
+        # Most servers refuse all of them at once; only one that does not is asked for each class.
+        answer = tls.accepted(endpoint, self.refuse_ciphers, self._limit(context))
+        if isinstance(answer, tls.Refusal):
+            yield self._refusal(name, answer)
+            return
+        for each in self.refuse_ciphers:
+            answer = tls.accepted(endpoint, [each], self._limit(context))
+            name = f"{endpoint} {each.replace('_', ' ')} ciphers"
+            if isinstance(answer, tls.Refusal):
+                yield self._refusal(name, answer)
+            else:
+                yield find(name, expected="refused", actual=f"accepted: {answer}", ok=False)
+
+    def _hsts(self, endpoint: tls.Endpoint, ca: str, problem: str, least: timedelta, context: Context) -> Finding:
+        name, expected = f"{endpoint} HSTS", f"max-age >= {format_duration(least)}"
+        if problem:
+            return find(name, expected=expected, actual="not asked: the certificate is refused", ok=Ok.CANNOT_TELL)
+        answer = ask(Query(url=f"https://{endpoint}/", ca=ca), clock=context.clock, limit=self._limit(context))
+        return webheaders.hsts_finding(name, answer, least)
+
+    def _redirect(self, url: str, context: Context) -> Finding:
+        answer = ask(Query(url=url), clock=context.clock, limit=self._limit(context))
+        target = urlsplit(urljoin(url, answer.headers.get("Location", "")))
+        to = f"{target.scheme}://{target.netloc.rpartition('@')[2]}"
+        moved = answer.status in _MOVED and "Location" in answer.headers
+        actual = f"{answer.status} to {to}" if moved else f"{answer.status} {answer.reason}, without a redirect"
+        ok = moved and target.scheme == "https" and target.hostname == urlsplit(url).hostname
+        return find(f"{public_url(url)} redirect", expected="to HTTPS on the same host", actual=actual, ok=ok)
 
     def _limit(self, context: Context) -> float:
         return context.remaining(self.handshake.total_seconds())
@@ -106,8 +174,13 @@ class Tls(Parameters):
         return find(name, expected="refused", actual=answer.reason + hint, ok=Ok.CANNOT_TELL, observe=observe)
 
 
-def _endpoint(text: str, context: Context) -> tls.Endpoint:
-    return tls.Endpoint.parse(context.url(text) if text.startswith("/") else context.resolve(text, secret=False))
+def _endpoints(text: str, context: Context) -> list[tls.Endpoint]:
+    """The endpoints of a text: one, but as many as a connection string of a database names."""
+    if text.startswith(_DATABASE):
+        from pytest_releasegate.sources.postgres import servers
+
+        return [tls.Endpoint(*each, "postgresql") for each in servers(context, text.removeprefix(_DATABASE))]
+    return [tls.Endpoint.parse(context.url(text) if text.startswith("/") else context.resolve(text, secret=False))]
 
 
 def _parsed(endpoint: tls.Endpoint, session: tls.Session) -> Certificate:

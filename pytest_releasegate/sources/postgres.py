@@ -27,6 +27,7 @@ __all__ = [
     "one_predicate",
     "one_statement",
     "said_by",
+    "servers",
     "several",
 ]
 
@@ -249,6 +250,17 @@ def _options(context: Context, name: str) -> dict[str, Any]:
         ) from None
     context.secrets.add(str(options.get("password") or ""), f"databases.{name}")
     return {**options, "application_name": APPLICATION, "keepalives_idle": 10, "tcp_user_timeout": 30_000}
+
+
+def servers(context: Context, database: str) -> list[tuple[str, int]]:
+    """The hosts and ports that a database is reached at; raises `CannotLook` where it is over a local socket."""
+    name = database_name(context, database)
+    options = _options(context, name)
+    hosts = [host for host in str(options.get("host") or options.get("hostaddr") or "").split(",") if host]
+    ports = str(options.get("port") or 5432).split(",")
+    if not hosts or any(host.startswith(("/", "@")) for host in hosts):
+        raise CannotLook(f"database '{name}' is reached over a socket of this machine, where there is no TLS")
+    return [(host, int(ports[number] if len(ports) > 1 else ports[0])) for number, host in enumerate(hosts)]
 
 
 def _address(options: dict[str, Any]) -> str:

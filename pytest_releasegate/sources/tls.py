@@ -1,8 +1,7 @@
-"""TLS handshakes for looking at a server's certificate and protocols; nothing is ever sent over them."""
+"""TLS handshakes for looking at a server's certificate, protocols and ciphers; nothing is ever sent over them."""
 
 from __future__ import annotations
 
-import socket
 import ssl
 import warnings
 from dataclasses import dataclass
@@ -10,8 +9,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.sources import starttls
+from pytest_releasegate.sources.sockets import Line
+from pytest_releasegate.sources.tlshello import CIPHERS, Alert, chosen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "Endpoint",
     "Refusal",
     "Session",
+    "accepted",
     "authority_file",
     "chain_problem",
     "name_problem",
@@ -34,33 +38,35 @@ PROTOCOLS = {
 }
 """The protocols that can be looked for, oldest first, by the names that OpenSSL gives them."""
 
-_HTTPS = 443
 _OTHER_NAME = (62, 64)
 """X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL's x509_vfy.h."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A host and port that speak TLS from the first byte."""
+    """A host and port that speak TLS, from the first byte or when asked in the words of its scheme."""
 
     host: str
     port: int
+    scheme: str = "https"
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Read `host`, `host:port`, `[::1]:port` or an https URL; raises `CannotLook` otherwise."""
+        """Read `host`, `host:port`, `[::1]:port` or a URL of a known scheme; raises `CannotLook` otherwise."""
         try:
             parts = urlsplit(text if "://" in text else f"https://{text}")
-            host, port = parts.hostname or "", _HTTPS if parts.port is None else parts.port
+            host, port = parts.hostname or "", parts.port
         except ValueError:
             host, port = "", 0
-        if not host or not port or ("://" in text and parts.scheme not in ("https", "wss")):
-            shown = text.rpartition("@")[2]
-            raise CannotLook(f"'{shown}' names no TLS endpoint", "write host:port or an https URL")
-        return cls(host, port)
+        else:
+            port = starttls.PORTS.get(parts.scheme, 0) if port is None or parts.scheme not in starttls.PORTS else port
+        if not host or not port:
+            shown = "..." if "=" in text.partition("?")[0] else text.rpartition("@")[2]
+            raise CannotLook(f"'{shown}' names no TLS endpoint", "write host:port, or an https, smtp or postgresql URL")
+        return cls(host, port, parts.scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def authority_file(root: Path, name: str) -> str:
 
 
 def seen(endpoint: Endpoint, limit: float) -> Session:
-    """The session that the server prefers, with nothing verified yet; raises `CannotLook` when there is none."""
+    """The session that the server prefers, with nothing verified yet; raises `CannotLook`, `NoTls` without one."""
     context = _permissive(ssl.TLSVersion.TLSv1, ssl.TLSVersion.MAXIMUM_SUPPORTED)
     try:
         return _handshake(endpoint, context, limit)
@@ -136,6 +142,22 @@ def offer(endpoint: Endpoint, protocol: str, limit: float) -> Session | Refusal:
         return Refusal("the server", _words(error))
 
 
+def accepted(endpoint: Endpoint, classes: Sequence[str], limit: float) -> str | Refusal:
+    """Offer ciphers of these classes alone, and say which one of them the server takes."""
+    offered = {number: name for each in classes for number, name in CIPHERS[each].items()}
+    try:
+        with Line((endpoint.host, endpoint.port), limit) as line:
+            starttls.ask(line, endpoint.scheme, str(endpoint))
+            number = chosen(line, endpoint.host, list(offered))
+    except TimeoutError:
+        return Refusal("nobody", f"no answer within {limit:.3g} s")
+    except (Alert, ConnectionResetError, BrokenPipeError) as error:
+        return Refusal("the server", _words(error))
+    except OSError as error:
+        raise _unreachable(endpoint, error, limit) from None
+    return offered.get(number) or f"a cipher that was not offered ({number:#06x})"
+
+
 def _can_offer(context: ssl.SSLContext, protocol: str) -> bool:
     """Whether a first message can be written at all; libraries may be built or configured without old protocols."""
     if not getattr(ssl, f"HAS_{protocol.replace('.', '_')}"):
@@ -172,10 +194,10 @@ def _allow_old(
 
 
 def _handshake(endpoint: Endpoint, context: ssl.SSLContext, limit: float) -> Session:
-    with (
-        socket.create_connection((endpoint.host, endpoint.port), timeout=limit) as plain,
-        context.wrap_socket(plain, server_hostname=endpoint.host) as secure,
-    ):
+    with Line((endpoint.host, endpoint.port), limit) as line:
+        starttls.ask(line, endpoint.scheme, str(endpoint))
+        secure = context.wrap_socket(line.ready(), server_hostname=endpoint.host)
+    with secure:
         cipher = secure.cipher()
         certificate = secure.getpeercert(binary_form=True) or b""
         return Session(secure.version() or "unknown", cipher[0] if cipher else "unknown", certificate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 import warnings
 from contextlib import contextmanager, suppress
@@ -59,10 +60,11 @@ def shake(
     certificate: trustme.LeafCert,
     lowest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
     highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    ciphers: str = "ALL:!aNULL",
 ) -> Callable[[socket.socket], None]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
-    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version, context.maximum_version = lowest, highest
@@ -296,3 +298,207 @@ def test_authority_that_cannot_be_read_is_an_error(root: Path) -> None:
 def test_wrong_declarations_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Tls.model_validate(fields)
+
+
+def answer(certificate: trustme.LeafCert, text: bytes) -> Callable[[socket.socket], None]:
+    """Shake hands, hear a request, and say this."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            if secure.recv(65536):
+                secure.sendall(text)
+
+    return serve
+
+
+def say(text: bytes) -> Callable[[socket.socket], None]:
+    def serve(connection: socket.socket) -> None:
+        if connection.recv(65536):
+            connection.sendall(text)
+
+    return serve
+
+
+def page(*headers: str, status: str = "200 OK") -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", "Content-Length: 0", "Connection: close", *headers, "", ""]).encode()
+
+
+def smtp(then: Callable[[socket.socket], None], offered: str = "STARTTLS", agreed: str = "220 go") -> Any:
+    """A mail server up to the handshake, in the words of RFC 3207."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(b"220-mail.example.org\r\n220 ready\r\n")
+        if not connection.recv(512).startswith(b"EHLO "):
+            return
+        connection.sendall(f"250-mail.example.org\r\n250-SIZE 1000\r\n250 {offered}\r\n".encode())
+        if connection.recv(512) == b"STARTTLS\r\n":
+            connection.sendall(f"{agreed}\r\n".encode())
+            then(connection)
+
+    return serve
+
+
+def postgres(then: Callable[[socket.socket], None], said: bytes = b"S") -> Callable[[socket.socket], None]:
+    """A PostgreSQL server up to the handshake, in the words of its manual."""
+
+    def serve(connection: socket.socket) -> None:
+        if connection.recv(8, socket.MSG_WAITALL) == struct.pack("!ii", 8, 80877103):
+            connection.sendall(said)
+            then(connection)
+
+    return serve
+
+
+def test_mail_server_is_asked_by_starttls(root: Path) -> None:
+    with listening(smtp(shake(AUTHORITY.issue_cert("127.0.0.1")))) as at:
+        good = run(root, f"smtp://{at}")
+    with listening(smtp(say_nothing, offered="SIZE")) as at:
+        without = run(root, f"smtp://{at}")
+    with listening(smtp(say_nothing, agreed="454 not now")) as at:
+        refusing = run(root, f"smtp://{at}")
+        refused = f"{at} TLS: expected offered, got it offers STARTTLS and refuses it: 454 not now"
+    assert (good.status, said(good)) == (Status.PASSED, [])
+    assert without.status is refusing.status is Status.FAILED
+    assert said(without)[0].endswith("TLS: expected offered, got it does not offer STARTTLS")
+    assert said(refusing) == [refused]
+
+
+@pytest.mark.parametrize(
+    ("greeting", "message"),
+    [
+        (b"554 no service\r\n", "the mail server does not greet: 554 no service"),
+        (b"+OK POP3 ready\r\n", "the mail server does not greet: +OK POP3 ready"),
+        (b"220 hello", "the server closed the connection"),
+    ],
+)
+def test_what_is_no_mail_server_is_an_error(root: Path, greeting: bytes, message: str) -> None:
+    with listening(lambda connection: connection.sendall(greeting)) as at:
+        result = run(root, f"smtp://{at}")
+    assert (result.status, message in result.message) == (Status.ERROR, True)
+    assert at in result.message
+
+
+def test_database_is_asked_by_an_ssl_request(root: Path) -> None:
+    leaf = AUTHORITY.issue_cert("127.0.0.1")
+    with listening(postgres(shake(leaf))) as at:
+        good = run(root, f"postgresql://{at}")
+        host, _, port = at.partition(":")
+        dsn = f"host={host} port={port} dbname=app password=hunter22"
+        environment = Environment(name="prod", databases={"app": dsn})
+        named = look(Tls(endpoints="database:app", ca="ca.pem"), environment, root=root)
+    with listening(postgres(say_nothing, b"N")) as at:
+        without = run(root, f"postgresql://{at}")
+        none = f"{at} TLS: expected offered, got it says that it has no TLS (`ssl` is off)"
+    with listening(say(b"HTTP/1.1 400 Bad Request")) as at:
+        other = run(root, f"postgresql://{at}")
+    assert (good.status, named.status, said(named)) == (Status.PASSED, Status.PASSED, [])
+    assert (without.status, said(without)) == (Status.FAILED, [none])
+    assert (other.status, "neither S nor N" in other.message) == (Status.ERROR, True)
+
+
+def test_database_behind_a_local_socket_has_no_tls_to_look_at(root: Path) -> None:
+    environment = Environment(name="prod", databases={"app": "host=/run/postgresql dbname=app"})
+    result = look(Tls(endpoints="database:app"), environment, root=root)
+    assert result.status is Status.ERROR
+    assert "database 'app' is reached over a socket of this machine" in result.message
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "fields", "lines"),
+    [
+        ("ALL:!eNULL", {}, ["anonymous ciphers: expected refused, got accepted: ECDH_anon_"]),
+        ("ALL:eNULL:!aNULL", {}, ["null ciphers: expected refused, got accepted: ECDHE_ECDSA_NULL_SHA"]),
+        ("ALL:!aNULL", {}, []),
+        ("ALL:!aNULL", {"refuse_ciphers": "cbc"}, ["cbc ciphers: expected refused, got accepted: ECDHE_ECDSA_AES_"]),
+        ("AESGCM", {"refuse_ciphers": ["cbc", "no_forward_secrecy"]}, []),
+    ],
+)
+def test_weak_ciphers_are_really_offered(root: Path, ciphers: str, fields: dict[str, Any], lines: list[str]) -> None:
+    leaf = AUTHORITY.issue_cert("127.0.0.1")
+    with listening(shake(leaf, highest=ssl.TLSVersion.TLSv1_2, ciphers=ciphers)) as at:
+        result = run(root, at, **fields)
+    assert result.status is (Status.FAILED if lines else Status.PASSED)
+    found = [line.removeprefix(f"{at} ") for line in said(result)]
+    assert [each.startswith(line) for each, line in zip(found, lines, strict=True)] == [True] * len(lines)
+
+
+def test_a_modern_server_refuses_the_weak(root: Path) -> None:
+    with listening(shake(AUTHORITY.issue_cert("127.0.0.1"), ssl.TLSVersion.TLSv1_3)) as at:
+        result = run(root, at, min_protocol="TLSv1.3")
+    assert result.status is Status.PASSED
+    assert f"{at} weak ciphers: expected refused, got refused (protocol version)" in map(str, result.findings)
+
+
+def test_rc4_would_be_seen_although_no_library_here_knows_it(root: Path) -> None:
+    """A server of the past, as RFC 5246 writes its first answer."""
+    modern = shake(AUTHORITY.issue_cert("127.0.0.1"))
+
+    def serve(connection: socket.socket) -> None:
+        hello = connection.recv(65536, socket.MSG_PEEK)
+        if hello[44:46] != b"\x00\x0a":  # the size of four ciphers and the mark of RFC 5746
+            modern(connection)
+            return
+        body = b"\x03\x03" + bytes(32) + b"\x00" + b"\x00\x05" + b"\x00"
+        message = b"\x02" + len(body).to_bytes(3) + body
+        connection.sendall(b"\x16\x03\x03" + len(message).to_bytes(2) + message)
+
+    with listening(serve) as at:
+        result = run(root, at, refuse_ciphers="rc4")
+    assert result.status is Status.FAILED
+    assert said(result) == [f"{at} rc4 ciphers: expected refused, got accepted: RSA_RC4_128_SHA"]
+
+
+def test_short_keys_fail(root: Path) -> None:
+    with listening(shake(AUTHORITY.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA))) as at:
+        assert run(root, at).status is Status.PASSED
+        result = run(root, at, min_rsa=3072)
+    assert result.status is Status.FAILED
+    assert said(result) == [f"{at} key: expected >= 3072 bits, or 224 on a curve, got RSA, 2048 bits"]
+
+
+@pytest.mark.parametrize(
+    ("header", "actual"),
+    [
+        ("Strict-Transport-Security: max-age=31536000; includeSubDomains", ""),
+        ('strict-transport-security: MAX-AGE="15552000"', ""),
+        ("Strict-Transport-Security: max-age=300", "max-age=300"),
+        ("Strict-Transport-Security: max-age=a year", "a header that browsers ignore: max-age=a year"),
+        ("X: y", "absent"),
+    ],
+)
+def test_hsts(root: Path, header: str, actual: str) -> None:
+    with listening(answer(AUTHORITY.issue_cert("127.0.0.1"), page(header))) as at:
+        result = run(root, f"https://{at}/deep", hsts="180d", refuse_ciphers=())
+        line = f"{at} HSTS: expected max-age >= 15552000 (180d), got {actual}"
+    assert (result.status, said(result)) == ((Status.FAILED, [line]) if actual else (Status.PASSED, []))
+
+
+def test_hsts_is_not_asked_where_the_certificate_is_refused(root: Path) -> None:
+    with listening(answer(trustme.CA().issue_cert("127.0.0.1"), page())) as at:
+        result = run(root, at, hsts="180d", refuse_ciphers=())
+    assert result.status is Status.FAILED
+    assert said(result)[-1].endswith("got not asked: the certificate is refused")
+
+
+@pytest.mark.parametrize(
+    ("target", "actual"),
+    [
+        (page("Location: https://127.0.0.1/x", status="301 Moved"), ""),
+        (page("Location: https://other.example.org/", status="308 Moved"), "308 to https://other.example.org"),
+        (page("Location: /login", status="302 Found"), "302 to http://AT"),
+        (page(), "200 OK, without a redirect"),
+    ],
+)
+def test_redirect_from_plain_http(root: Path, target: bytes, actual: str) -> None:
+    with listening(say(target)) as plain, listening(shake(AUTHORITY.issue_cert("127.0.0.1"))) as at:
+        result = run(root, at, redirect_from=f"http://{plain}/", refuse_ciphers=())
+        actual = actual.replace("AT", plain)
+        line = f"http://{plain}/ redirect: expected to HTTPS on the same host, got {actual}"
+    assert (result.status, said(result)) == ((Status.FAILED, [line]) if actual else (Status.PASSED, []))
+
+
+def test_hsts_without_https_is_refused() -> None:
+    with pytest.raises(ValidationError, match="no endpoint is"):
+        Tls(endpoints="database:app", hsts="180d")

@@ -1,0 +1,110 @@
+"""TCP connections whose every step ends by one instant, however slowly the other side speaks."""
+
+from __future__ import annotations
+
+import socket
+from threading import Thread
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from pytest_releasegate.errors import CannotLook
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["FAMILIES", "Address", "Line", "addresses", "split_address"]
+
+FAMILIES = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
+_MOST = 64 * 1024
+
+Address = tuple[str, int]
+"""A host, by name or number, and a port."""
+
+
+def split_address(text: str, port: int = 0) -> Address:
+    """Read `host:port`, `[::1]:port` or, where there is a port already, `host`; raises `CannotLook` otherwise."""
+    host, found, rest = text.rpartition(":")
+    if not found or (":" in host and not host.endswith("]")):
+        host, rest = text, str(port)
+    number = int(rest) if rest.isascii() and rest.isdigit() else 0
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or "/" in host or not 0 < number < 65536:
+        raise CannotLook(f"'{text}' names no host and port", "write host:port, or [address]:port for IPv6")
+    return host, number
+
+
+def addresses(host: str, limit: float, family: int = socket.AF_UNSPEC) -> list[tuple[int, str]]:
+    """The families and numbers of a host by the system's resolver; empty where it has none of that family."""
+    found: list[tuple[int, str]] = []
+    failed: list[OSError] = []
+
+    def ask() -> None:
+        try:
+            answers = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            failed.append(error if isinstance(error, OSError) else OSError(str(error)))
+            return
+        found.extend((kind, str(address[0])) for kind, _, _, _, address in answers)
+
+    thread = Thread(target=ask, name="releasegate-resolve", daemon=True)  # a lookup cannot be bounded otherwise
+    thread.start()
+    thread.join(limit)
+    if thread.is_alive():
+        raise CannotLook(f"{host}: the name was not resolved within {limit:.3g} s", "does the resolver answer?")
+    if failed and not (family and getattr(failed[0], "errno", 0) in _NONE_OF_FAMILY):
+        raise CannotLook(f"{host}: {failed[0].strerror or failed[0]}", "is the name right?")
+    return list(dict.fromkeys(found))
+
+
+_NONE_OF_FAMILY = (socket.EAI_ADDRFAMILY, socket.EAI_NODATA) if hasattr(socket, "EAI_ADDRFAMILY") else ()
+
+
+class Line:
+    """A connection; whatever is not done when its time is up raises `TimeoutError`."""
+
+    def __init__(self, address: Address, limit: float) -> None:
+        self._until = monotonic() + limit
+        self.socket = socket.create_connection(address, timeout=limit)
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+    def ready(self) -> socket.socket:
+        """The socket, with the time that is left as its timeout."""
+        left = self._until - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.socket.settimeout(left)
+        return self.socket
+
+    def send(self, body: bytes) -> None:
+        """Send all of it."""
+        self.ready().sendall(body)
+
+    def some(self, most: int = _MOST) -> bytes:
+        """What comes next; nothing when the other side has closed."""
+        return self.ready().recv(most)
+
+    def exactly(self, size: int) -> bytes:
+        """So many bytes; raises `ConnectionResetError` when the other side closes before."""
+        body = b""
+        while len(body) < size:
+            part = self.some(size - len(body))
+            if not part:
+                raise ConnectionResetError("the server closed the connection")
+            body += part
+        return body
+
+    def line(self) -> str:
+        """The next line without its end, read byte by byte, since what follows may be TLS."""
+        body = b""
+        while not body.endswith(b"\n"):
+            body += self.exactly(1)
+            if len(body) > _MOST:
+                raise ConnectionResetError("a line without an end")
+        return body.decode(errors="replace").rstrip("\r\n")

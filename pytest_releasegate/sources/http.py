@@ -61,6 +61,8 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     seconds: float = 0.0
+    cookies: tuple[str, ...] = field(default=(), repr=False)
+    """Each Set-Cookie header as it came: joined by commas they could not be told apart."""
 
     @property
     def text(self) -> str:
@@ -169,6 +171,7 @@ class _Exchange:
             headers=response.headers,
             body=body,
             seconds=self.clock.monotonic() - self.start,
+            cookies=tuple(response.raw.headers.getlist("Set-Cookie")),
         )
 
     def _body(self, response: Response) -> bytes:

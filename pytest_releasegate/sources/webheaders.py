@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.model import Finding
     from pytest_releasegate.sources.http import Answer
 
-__all__ = ["Policy", "hsts", "hsts_finding", "policies"]
+__all__ = ["RULES", "Policy", "banner", "faults", "hsts", "hsts_finding", "policies"]
 
 _WILD = ("*", "http:", "https:", "data:", "blob:")
 _UNSAFE = ("'unsafe-inline'", "'unsafe-eval'")
@@ -90,3 +91,86 @@ def policies(value: str) -> list[Policy]:
         if directives:
             found.append(Policy(directives))
     return found
+
+
+def faults(policies: list[Policy], allowed: set[tuple[str, ...]]) -> list[str]:
+    """What the policies leave open to a script of another; empty where one of them, which all hold, shuts it."""
+    found: list[str] = []
+    for directive in ("script-src", "style-src", "object-src"):
+        open_to = [_open(policy, directive, allowed) for policy in policies]
+        if all(open_to):
+            found += min(open_to, key=lambda each: len(each))
+    return found
+
+
+def _open(policy: Policy, directive: str, allowed: set[tuple[str, ...]]) -> list[str]:
+    if policy.sources(directive) is None:
+        return [] if (directive, "*") in allowed else [f"neither {directive} nor default-src"]
+    # A source of the fallback may be allowed under either name: where it is written, or what it is for.
+    names = (directive, "default-src") if directive not in policy.directives else (directive,)
+    unsafe = policy.unsafe(directive)
+    if directive == "style-src":
+        unsafe = [source for source in unsafe if source != "'unsafe-eval'"]
+    return [f"{names[-1]} {each}" for each in unsafe if not any((name, each) in allowed for name in names)]
+
+
+def _nosniff(where: str, answer: Answer) -> Finding:
+    text = answer.headers.get("X-Content-Type-Options", "absent")
+    ok = text.split(",")[0].strip().lower() == "nosniff"
+    return find(f"{where} X-Content-Type-Options", expected="nosniff", actual=text, ok=ok)
+
+
+def _framing(where: str, answer: Answer) -> Finding:
+    """Browsers heed `frame-ancestors` alone where there is one."""
+    name, expected = f"{where} framing", "limited by frame-ancestors or X-Frame-Options"
+    found = [policy.sources("frame-ancestors") for policy in policies(answer.headers.get(_CSP, ""))]
+    limits = [sources for sources in found if sources is not None]
+    if limits:
+        actual = f"frame-ancestors {' '.join(limits[0])}".strip()
+        return find(name, expected=expected, actual=actual, ok=any(not set(each) & set(_WILD) for each in limits))
+    text = answer.headers.get("X-Frame-Options")
+    values = {value.strip().upper() for value in (text or "").split(",")}  # a header sent twice arrives joined
+    ok = values in ({"DENY"}, {"SAMEORIGIN"})
+    return find(name, expected=expected, actual=f"X-Frame-Options: {text}" if text else "neither", ok=ok)
+
+
+def _referrer(where: str, answer: Answer) -> Finding:
+    """The last policy of the list that a browser knows is the one that it follows."""
+    text = answer.headers.get("Referrer-Policy", "")
+    known = [word.strip().lower() for word in text.split(",") if word.strip().lower() in _REFERRER]
+    ok = bool(known) and known[-1] not in _LEAKING
+    name = f"{where} Referrer-Policy"
+    return find(name, expected="one that tells other sites no paths", actual=text or "absent", ok=ok)
+
+
+def _permissions(where: str, answer: Answer) -> Finding:
+    text = answer.headers.get("Permissions-Policy", "")
+    items = [item.partition("=") for item in text.split(",")]
+    wide = [feature.strip() for feature, _, allowed in items if allowed.strip().strip("()").strip() == "*"]
+    named = any(equals for _, equals, _ in items)
+    name, expected = f"{where} Permissions-Policy", "one that gives no feature to all"
+    actual = f"{', '.join(wide)} given to all" if wide else text or "absent"
+    return find(name, expected=expected, actual=actual, ok=named and not wide)
+
+
+def banner(where: str, answer: Answer) -> Finding:
+    """Whether a header tells which version of which software answers."""
+    telling = [f"{name}: {answer.headers[name]}" for name in _BANNERS if name in answer.headers]
+    server = answer.headers.get("Server", "")
+    if _VERSION.search(server):
+        telling.insert(0, f"Server: {server}")
+    actual = "; ".join(telling) or "none"
+    return find(f"{where} version banner", expected="none", actual=actual, ok=not telling)
+
+
+_CSP = "Content-Security-Policy"
+_BANNERS = ("X-Powered-By", "X-AspNet-Version", "X-AspNetMvc-Version", "X-Generator", "X-Runtime-Version")
+_VERSION = re.compile(r"/\s*v?\d|\d+\.\d")
+_LEAKING = ("unsafe-url", "no-referrer-when-downgrade")
+_REFERRER = (
+    *_LEAKING,
+    *("no-referrer", "same-origin", "origin", "strict-origin"),
+    *("origin-when-cross-origin", "strict-origin-when-cross-origin"),
+)
+RULES = {"nosniff": _nosniff, "framing": _framing, "referrer": _referrer, "permissions": _permissions}
+"""The rules that need nothing but the answer, by name."""

@@ -1,0 +1,317 @@
+"""`dns` against a real name server on loopback, which speaks RFC 1035 over UDP and TCP."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from pytest_releasegate.checks.dns import Dns
+from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.model import Environment, Ok, Status
+from pytest_releasegate.sources import dns
+from pytest_releasegate.testing import look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_releasegate.execution import Look
+
+NUMBERS = {"A": 1, "NS": 2, "CNAME": 5, "MX": 15, "TXT": 16, "AAAA": 28, "CAA": 257}
+ZONE: dict[str, list[tuple[str, str]]] = {
+    "app.example.org": [("A", "203.0.113.7"), ("AAAA", "2001:db8::7")],
+    "www.example.org": [("CNAME", "edge.example.org")],
+    "edge.example.org": [("A", "203.0.113.8"), ("A", "203.0.113.9")],
+    "example.org": [
+        *[("NS", "ns1.example.org"), ("MX", "10 mail.example.org"), ("CAA", "0 issue letsencrypt.org")],
+        *[("TXT", "v=spf1 -all"), ("TXT", "site=" + "x" * 300)],
+    ],
+    "_dmarc.example.org": [("TXT", "v=DMARC1; p=reject")],
+}
+SILENT, GARBLED, LOOPING, OTHER = range(-4, 0)
+
+
+def wire_name(name: str) -> bytes:
+    return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+
+
+def wire(kind: str, value: str) -> bytes:
+    if kind in ("A", "AAAA"):
+        return ip_address(value).packed
+    if kind == "MX":
+        rank, host = value.split()
+        return struct.pack("!H", int(rank)) + wire_name(host)
+    if kind == "TXT":
+        parts = [value[at : at + 255].encode() for at in range(0, len(value), 255)]
+        return b"".join(bytes([len(part)]) + part for part in parts)
+    if kind == "CAA":
+        flags, tag, text = value.split()
+        return bytes([int(flags), len(tag)]) + tag.encode() + text.encode()
+    return wire_name(value)
+
+
+@dataclass
+class NameServer:
+    """What it answers; `code` is the response code, or one of the ways to misbehave."""
+
+    address: str
+    code: int = 0
+    own_word: bool = True
+    cut: bool = False
+    lost: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, query: bytes, *, datagram: bool) -> bytes:
+        end = query.index(0, 12) + 5
+        name, at = [], 12
+        while query[at]:
+            name.append(query[at + 1 : at + 1 + query[at]].decode())
+            at += 1 + query[at]
+        full, kind = ".".join(name).lower(), struct.unpack("!H", query[end - 4 : end - 2])[0]
+        self.asked.append(f"{full} {kind} {'UDP' if datagram else 'TCP'}")
+        found = self.records(full, kind)
+        code = self.code if self.code > 0 else 0 if full in ZONE else 3
+        flags = 0x8180 | (0x0400 if self.own_word else 0) | code
+        if self.cut and datagram:
+            return query[:2] + struct.pack("!5H", flags | 0x0200, 1, 0, 0, 0) + query[12:end]
+        question = query[12:end] if self.code != OTHER else wire_name("other.example.org") + query[end - 4 : end]
+        body = b"".join(found) if self.code != GARBLED else b"\xc0\x0c\0\1\0\1\0\0"
+        body = b"\xc0" + bytes([12 + len(question)]) + b"\0\1\0\1" if self.code == LOOPING else body
+        return query[:2] + struct.pack("!5H", flags, 1, max(len(found), 1), 0, 0) + question + body
+
+    def records(self, name: str, kind: int) -> list[bytes]:
+        """Those of the type, after the aliases that lead to them; the owner is a pointer to the question."""
+        made, owner = [], b"\xc0\x0c"
+        for each, value in ZONE.get(name, []):
+            if NUMBERS[each] == kind or each == "CNAME":
+                body = wire(each, value)
+                made.append(owner + struct.pack("!HHIH", NUMBERS[each], 1, 300, len(body)) + body)
+            if each == "CNAME" and NUMBERS[each] != kind:
+                alias = [wire_name(value) + record[2:] for record in self.records(value, kind)]
+                made += alias
+        return made
+
+
+def serve_datagrams(line: socket.socket, server: NameServer) -> None:
+    while True:
+        query, sender = line.recvfrom(512)
+        if not query:
+            return
+        server.lost -= 1
+        if server.code != SILENT and server.lost < 0:
+            line.sendto(b"\0\0not for you.", sender)
+            line.sendto(fixed(server.answer(query, datagram=True)), sender)
+
+
+def serve_connections(listener: socket.socket, server: NameServer) -> None:
+    while True:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError, struct.error):
+            size = struct.unpack("!H", connection.recv(2))[0]
+            answer = fixed(server.answer(connection.recv(size), datagram=False))
+            connection.sendall(struct.pack("!H", len(answer)) + answer)
+            continue
+        return
+
+
+def fixed(message: bytes) -> bytes:
+    """The count of answers that is none where nothing follows the question."""
+    end = message.index(0, 12) + 5
+    return message[:6] + b"\0\0" + message[8:] if len(message) == end else message
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[NameServer]:
+    with socket.socket(type=socket.SOCK_DGRAM) as line, socket.socket() as listener:
+        line.bind(("127.0.0.1", 0))
+        port = line.getsockname()[1]
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        server = NameServer(f"127.0.0.1:{port}")
+        threads = [
+            threading.Thread(target=serve_datagrams, args=(line, server)),
+            threading.Thread(target=serve_connections, args=(listener, server)),
+        ]
+        for thread in threads:
+            thread.start()
+        yield server
+        with socket.socket(type=socket.SOCK_DGRAM) as last:
+            last.sendto(b"", ("127.0.0.1", port))
+        socket.create_connection(("127.0.0.1", port)).close()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.fixture
+def server(running: NameServer) -> NameServer:
+    running.code, running.own_word, running.cut, running.lost = 0, True, False, 0
+    running.asked.clear()
+    return running
+
+
+def run(server: NameServer, **fields: Any) -> Look:
+    return look(Dns(**{"servers": server.address, "within": "2s", **fields}), Environment(name="test"))
+
+
+def said(result: Look) -> list[str]:
+    return [str(finding).replace(" by 127.0.0.1", "") for finding in result.findings if finding.ok is not Ok.YES]
+
+
+def test_every_type_is_read(server: NameServer) -> None:
+    result = run(
+        server,
+        exactly={
+            "app.example.org": {"A": "203.0.113.7", "AAAA": "2001:0DB8:0::7"},
+            "APP.example.org.": {"A": ["203.0.113.7"]},
+            "www.example.org": {"CNAME": "edge.example.org.", "A": ["203.0.113.9", "203.0.113.8"]},
+            "example.org": {"MX": "10 Mail.example.org.", "NS": "ns1.example.org", "CAA": '0 issue "letsencrypt.org"'},
+            "_dmarc.example.org": {"TXT": "v=DMARC1; p=reject"},
+        },
+        includes={"example.org": {"TXT": ["v=spf1 -all", "site=" + "x" * 300]}},
+        absent={"old.example.org": ["A", "AAAA"], "edge.example.org": "AAAA"},
+        ttl="<= 5m",
+    )
+    assert (result.status, said(result)) == (Status.PASSED, [])
+    assert str(result.findings[-1]) == "answers looked at: expected >= 1, got 13"
+    assert b"app.example.org 300 203.0.113.7" in result.attached[0][1]
+    assert b"old.example.org A by 127.0.0.1" in result.attached[0][1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        (
+            {"exactly": {"app.example.org": {"A": "203.0.113.1"}}},
+            "app.example.org A: expected 203.0.113.1, got 203.0.113.7",
+        ),
+        (
+            {"exactly": {"www.example.org": {"A": "203.0.113.8"}}},
+            "www.example.org A: expected 203.0.113.8, got 203.0.113.8, 203.0.113.9",
+        ),
+        (
+            {"exactly": {"edge.example.org": {"AAAA": "2001:db8::1"}}},
+            "edge.example.org AAAA: expected 2001:db8::1, got absent",
+        ),
+        (
+            {"exactly": {"new.example.org": {"A": "203.0.113.1"}}},
+            "new.example.org A: expected 203.0.113.1, got absent: there is no such name",
+        ),
+        (
+            {"includes": {"_dmarc.example.org": {"TXT": "v=DMARC1"}}},
+            "_dmarc.example.org TXT: expected among them v=DMARC1, got v=DMARC1; p=reject",
+        ),
+        ({"absent": {"app.example.org": ["A"]}}, "app.example.org A: expected absent, got 203.0.113.7"),
+        (
+            {"exactly": {"app.example.org": {"A": "203.0.113.7"}}, "ttl": "<= 60"},
+            "app.example.org A TTL: expected <= 60, got 300 s",
+        ),
+    ],
+)
+def test_each_difference_fails_alone(server: NameServer, fields: dict[str, Any], line: str) -> None:
+    result = run(server, **fields)
+    assert (result.status, said(result)) == (Status.FAILED, [line])
+
+
+def test_time_left_in_a_cache_cannot_tell_the_whole(server: NameServer) -> None:
+    fields = {"exactly": {"app.example.org": {"A": "203.0.113.7"}}, "ttl": ">= 1h"}
+    own = run(server, **fields)
+    server.own_word = False
+    cached = run(server, **fields)
+    assert (own.status, cached.status) == (Status.FAILED, Status.INCONCLUSIVE)
+    assert said(cached)[0].endswith("got 300 s left in the server's cache; ask a server of the domain itself")
+
+
+def test_answers_that_are_cut_short_are_asked_for_over_tcp(server: NameServer) -> None:
+    server.cut = True
+    assert run(server, exactly={"app.example.org": {"A": "203.0.113.7"}}).status is Status.PASSED
+    assert server.asked == ["app.example.org 1 UDP", "app.example.org 1 TCP"]
+
+
+def test_question_that_is_lost_is_asked_again(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns, "_RESEND", 0.1)
+    server.lost = 1
+    assert run(server, exactly={"app.example.org": {"A": "203.0.113.7"}}).status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (2, "SERVFAIL for app.example.org"),
+        (5, "REFUSED for app.example.org"),
+        (SILENT, "no answer about A of app.example.org within 0.2 s"),
+        (GARBLED, "the answer about A of app.example.org is garbled"),
+        (LOOPING, "garbled: a name points at itself"),
+        (OTHER, "garbled: it is about another question"),
+    ],
+)
+def test_what_is_no_answer_is_an_error(server: NameServer, code: int, message: str) -> None:
+    server.code = code
+    result = run(server, absent={"app.example.org": ["A"]}, within="200ms")
+    assert (result.status, message in result.message) == (Status.ERROR, True)
+    assert server.address in result.message
+
+
+def test_each_server_must_say_so(server: NameServer) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        closed = f"127.0.0.1:{nobody.getsockname()[1]}"
+    fields = {"exactly": {"app.example.org": {"A": "203.0.113.7"}}}
+    both = run(server, servers=[server.address, server.address], **fields)
+    with_nobody = run(server, servers=[server.address, closed], **fields)
+    assert (both.status, str(both.findings[-1])) == (Status.PASSED, "answers looked at: expected >= 1, got 2")
+    assert (with_nobody.status, "Connection refused" in with_nobody.message) == (Status.ERROR, True)
+
+
+def test_of_the_system_s_servers_the_first_that_answers_speaks(
+    server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(server.address.rpartition(":")[2])
+    with socket.socket(type=socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        closed = nobody.getsockname()
+    monkeypatch.setattr(dns, "system_servers", lambda: [closed, ("127.0.0.1", port)])
+    result = run(server, servers=[], exactly={"app.example.org": {"A": "203.0.113.7"}})
+    assert (result.status, result.findings[0].name) == (Status.PASSED, "app.example.org A")
+
+
+def test_system_servers_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "resolv.conf"
+    file.write_text("# nameserver 192.0.2.1\nsearch example.org\nnameserver 192.0.2.53\nnameserver 2001:db8::53\n")
+    assert dns.system_servers(file) == [("192.0.2.53", 53), ("2001:db8::53", 53)]
+    with pytest.raises(CannotLook, match="names no name server"):
+        dns.system_servers(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("192.0.2.53", ("192.0.2.53", 53)),
+        ("192.0.2.53:5353", ("192.0.2.53", 5353)),
+        ("2001:db8::53", ("2001:db8::53", 53)),
+        ("[2001:db8::53]:5353", ("2001:db8::53", 5353)),
+        ("ns1.example.org", ("ns1.example.org", 53)),
+    ],
+)
+def test_servers_are_named_with_or_without_a_port(text: str, address: tuple[str, int]) -> None:
+    assert dns.server_address(text) == address
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".example.org", ".".join(["x" * 60] * 5)])
+def test_what_is_no_name_is_an_error(server: NameServer, name: str) -> None:
+    result = run(server, absent={name: ["A"]})
+    assert (result.status, "is no name" in result.message) == (Status.ERROR, True)
+
+
+def test_nothing_declared_is_refused() -> None:
+    with pytest.raises(ValidationError, match="name records"):
+        Dns()
+    with pytest.raises(ValidationError, match="'A', 'AAAA'"):
+        Dns.model_validate({"exactly": {"a": {"SOA": "x"}}})

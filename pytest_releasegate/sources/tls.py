@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import warnings
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -38,6 +39,8 @@ PROTOCOLS = {
 }
 """The protocols that can be looked for, oldest first, by the names that OpenSSL gives them."""
 
+_FILTERS = Lock()
+"""Filters of warnings belong to the whole process, and gates look at once."""
 _OTHER_NAME = (62, 64)
 """X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL's x509_vfy.h."""
 
@@ -151,7 +154,11 @@ def accepted(endpoint: Endpoint, classes: Sequence[str], limit: float) -> str | 
             number = chosen(line, endpoint.host, list(offered))
     except TimeoutError:
         return Refusal("nobody", f"no answer within {limit:.3g} s")
-    except (Alert, ConnectionResetError, BrokenPipeError) as error:
+    except Alert as alert:
+        return Refusal("the server" if alert.refuses else "nobody", str(alert))
+    except ConnectionAbortedError as error:
+        return Refusal("nobody", str(error))
+    except (ConnectionResetError, BrokenPipeError) as error:
         return Refusal("the server", _words(error))
     except OSError as error:
         raise _unreachable(endpoint, error, limit) from None
@@ -187,7 +194,7 @@ def _allow_old(
 ) -> None:
     """Speak with old servers too, because how old they are is a finding of its own."""
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = lowest
         context.maximum_version = highest

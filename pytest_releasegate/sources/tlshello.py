@@ -91,6 +91,8 @@ are what no server should accept any more (RFC 7465, RFC 8996, RFC 9325)."""
 
 _HANDSHAKE, _ALERT = 22, 21
 _SERVER_HELLO = 2
+_FATAL = 2
+_MOST_WARNINGS = 4
 _ALERTS = {40: "handshake failure", 47: "illegal parameter", 70: "protocol version", 71: "insufficient security"}
 _LARGEST_RECORD = 18 * 1024
 _NO_RENEGOTIATION = 0x00FF
@@ -99,26 +101,33 @@ _SIGNATURES = (0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0
 
 
 class Alert(ConnectionError):
-    """The server ended the handshake with an alert."""
+    """The server ended the handshake with an alert; `refuses` where it is about what was offered."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(_ALERTS.get(number, f"alert {number}"))
+        self.refuses = number in _ALERTS
 
 
 def chosen(line: Line, host: str, ciphers: Sequence[int]) -> int:
     """The one of these ciphers that the server takes; raises `Alert` or another `OSError` when it takes none."""
     line.send(_record(_hello(host, ciphers)))
-    kind, _, size = struct.unpack("!BHH", line.exactly(5))
-    if kind not in (_HANDSHAKE, _ALERT) or not 2 <= size <= _LARGEST_RECORD:
-        raise ConnectionResetError("its answer is no TLS")
-    body = line.exactly(size)
-    if kind == _ALERT:
-        raise Alert(_ALERTS.get(body[1], f"alert {body[1]}"))
-    return _cipher(body)
+    for _ in range(_MOST_WARNINGS):
+        kind, _, size = struct.unpack("!BHH", line.exactly(5))
+        if kind not in (_HANDSHAKE, _ALERT) or not 2 <= size <= _LARGEST_RECORD:
+            break
+        body = line.exactly(size)
+        if kind == _HANDSHAKE:
+            return _cipher(body)
+        if body[0] == _FATAL:
+            raise Alert(body[1])
+    raise ConnectionAbortedError("its answer is no TLS")
 
 
 def _cipher(body: bytes) -> int:
     """The cipher of a ServerHello: after its header, version, random and session."""
     at = 4 + 2 + 32
     if body[0] != _SERVER_HELLO or len(body) <= at or len(body) < at + 1 + body[at] + 2:
-        raise ConnectionResetError("its answer is no ServerHello")
+        raise ConnectionAbortedError("its answer is no ServerHello")
     at += 1 + body[at]
     return int.from_bytes(body[at : at + 2])
 

@@ -99,7 +99,8 @@ def faults(policies: list[Policy], allowed: set[tuple[str, ...]]) -> list[str]:
     for directive in ("script-src", "style-src", "object-src"):
         open_to = [_open(policy, directive, allowed) for policy in policies]
         if all(open_to):
-            found += min(open_to, key=lambda each: len(each))
+            least = min(open_to, key=len)
+            found += least
     return found
 
 

@@ -450,6 +450,31 @@ def test_rc4_would_be_seen_although_no_library_here_knows_it(root: Path) -> None
     assert said(result) == [f"{at} rc4 ciphers: expected refused, got accepted: RSA_RC4_128_SHA"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "actual"),
+    [
+        (b"\x15\x03\x03\x00\x02\x01\x70\x15\x03\x03\x00\x02\x02\x28", ""),
+        (b"\x15\x03\x03\x00\x02\x02\x50", "alert 80"),
+        (b"\x16\x03\x03\x00\x04\x0e\x00\x00\x00", "its answer is no ServerHello"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "its answer is no TLS"),
+    ],
+)
+def test_only_what_is_about_the_ciphers_refuses_them(root: Path, answer: bytes, actual: str) -> None:
+    modern = shake(AUTHORITY.issue_cert("127.0.0.1"))
+
+    def serve(connection: socket.socket) -> None:
+        if connection.recv(65536, socket.MSG_PEEK)[44:46] == b"\x00\x0a":
+            connection.recv(65536)
+            connection.sendall(answer)
+        else:
+            modern(connection)
+
+    with listening(serve) as at:
+        result = run(root, at, refuse_ciphers="rc4")
+        lines = [f"{at} weak ciphers: expected refused, got {actual}"] if actual else []
+    assert (result.status, said(result)) == (Status.INCONCLUSIVE if actual else Status.PASSED, lines)
+
+
 def test_short_keys_fail(root: Path) -> None:
     with listening(shake(AUTHORITY.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA))) as at:
         assert run(root, at).status is Status.PASSED

@@ -66,6 +66,8 @@ class Dns(Parameters):
     """How long others may keep each record, such as `<= 300` seconds before a move."""
     within: Duration = parse_duration("5s")
     """The longest that one answer may take."""
+    retry_for: Duration | None = None
+    """How long to go on asking until all is as expected, such as after a change of a zone."""
 
     @model_validator(mode="after")
     def _something(self) -> Dns:

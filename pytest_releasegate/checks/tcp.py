@@ -70,6 +70,8 @@ class Tcp(Parameters):
     """A text, or a list of texts, that must stand in what each open port says first."""
     not_banner: Annotated[tuple[Expected, ...], OneOrMore] = ()
     """A text, or a list of texts, that must not stand there, such as the version of a server."""
+    retry_for: Duration | None = None
+    """How long to go on trying until all is as expected, such as while a service starts."""
 
     @model_validator(mode="after")
     def _something(self) -> Tcp:

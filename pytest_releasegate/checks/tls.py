@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urljoin, urlsplit
 
@@ -68,6 +69,8 @@ class Tls(Parameters):
     """The shortest time for which each https endpoint must bind browsers to HTTPS (Strict-Transport-Security)."""
     redirect_from: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^(http://|\$\{)")], ...], OneOrMore] = ()
     """Plain http URLs that must redirect to HTTPS at once, on the same host."""
+    addresses: Literal["any", "each"] = "any"
+    """Whether each address of a name is looked at, as of servers that share it, or whichever answers."""
     handshake: Duration = parse_duration("10s")
     """The longest that one handshake may take; a server that takes longer is not looked at."""
 
@@ -81,6 +84,8 @@ class Tls(Parameters):
         """Shake hands with each endpoint, a few times each."""
         ca = tls.authority_file(context.root, context.resolve(self.ca, secret=False))
         endpoints = [endpoint for text in self.endpoints for endpoint in _endpoints(text, context)]
+        if self.addresses == "each":
+            endpoints = [one for endpoint in endpoints for one in endpoint.each(self._limit(context))]
         for endpoint in endpoints:
             yield from self._look_at(endpoint, ca, context)
         for text in self.redirect_from:
@@ -129,7 +134,8 @@ class Tls(Parameters):
         name, expected = f"{endpoint} HSTS", f"max-age >= {format_duration(least)}"
         if problem:
             return find(name, expected=expected, actual="not asked: the certificate is refused", ok=Ok.CANNOT_TELL)
-        answer = ask(Query(url=f"https://{endpoint}/", ca=ca), clock=context.clock, limit=self._limit(context))
+        place = replace(endpoint, address="")
+        answer = ask(Query(url=f"https://{place}/", ca=ca), clock=context.clock, limit=self._limit(context))
         return webheaders.hsts_finding(name, answer, least)
 
     def _redirect(self, url: str, context: Context) -> Finding:

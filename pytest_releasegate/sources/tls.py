@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ssl
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources import starttls
-from pytest_releasegate.sources.sockets import Line
+from pytest_releasegate.sources.sockets import Line, addresses
 from pytest_releasegate.sources.tlshello import CIPHERS, Alert, chosen
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ PROTOCOLS = {
 }
 """The protocols that can be looked for, oldest first, by the names that OpenSSL gives them."""
 
+_NO_ISSUER = (20, 21)
+"""X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY and X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE."""
+_HINT = "; either the server leaves out an intermediate certificate, or its authority is none that is trusted here"
 _FILTERS = Lock()
 """Filters of warnings belong to the whole process, and gates look at once."""
 _OTHER_NAME = (62, 64)
@@ -52,9 +55,26 @@ class Endpoint:
     host: str
     port: int
     scheme: str = "https"
+    address: str = ""
+    """Where to connect to, of the addresses that the host has; any of them without it."""
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        name = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{name} ({self.address})" if self.address else name
+
+    def connect(self, limit: float) -> Line:
+        """A connection on which a handshake can begin; raises `NoTls`, `CannotLook` or `OSError`."""
+        line = Line((self.address or self.host, self.port), limit)
+        try:
+            starttls.ask(line, self.scheme, str(self))
+        except (OSError, CannotLook):
+            line.socket.close()
+            raise
+        return line
+
+    def each(self, limit: float) -> list[Endpoint]:
+        """The endpoint at each address of its host; raises `CannotLook` for a name that is not known."""
+        return [replace(self, address=address) for _, address in addresses(self.host, limit)]
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
@@ -117,7 +137,8 @@ def chain_problem(endpoint: Endpoint, ca: str, limit: float) -> str:
     except OSError as error:
         raise CannotLook(f"ca: cannot read {ca}: {_words(error)}", "name a PEM file with certificates") from None
     _allow_old(context)
-    return _verification(endpoint, context, limit)[1]
+    code, words = _verification(endpoint, context, limit)
+    return words + (_HINT if code in _NO_ISSUER else "")
 
 
 def name_problem(endpoint: Endpoint, certificate: bytes, limit: float) -> str:
@@ -149,8 +170,7 @@ def accepted(endpoint: Endpoint, classes: Sequence[str], limit: float) -> str | 
     """Offer ciphers of these classes alone, and say which one of them the server takes."""
     offered = {number: name for each in classes for number, name in CIPHERS[each].items()}
     try:
-        with Line((endpoint.host, endpoint.port), limit) as line:
-            starttls.ask(line, endpoint.scheme, str(endpoint))
+        with endpoint.connect(limit) as line:
             number = chosen(line, endpoint.host, list(offered))
     except TimeoutError:
         return Refusal("nobody", f"no answer within {limit:.3g} s")
@@ -201,8 +221,7 @@ def _allow_old(
 
 
 def _handshake(endpoint: Endpoint, context: ssl.SSLContext, limit: float) -> Session:
-    with Line((endpoint.host, endpoint.port), limit) as line:
-        starttls.ask(line, endpoint.scheme, str(endpoint))
+    with endpoint.connect(limit) as line:
         secure = context.wrap_socket(line.ready(), server_hostname=endpoint.host)
     with secure:
         cipher = secure.cipher()

@@ -17,7 +17,7 @@ from pytest_releasegate.checks.dns import Dns
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Environment, Ok, Status
 from pytest_releasegate.sources import dns
-from pytest_releasegate.testing import look
+from pytest_releasegate.testing import FakeClock, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ class NameServer:
             at += 1 + query[at]
         full, kind = ".".join(name).lower(), struct.unpack("!H", query[end - 4 : end - 2])[0]
         self.asked.append(f"{full} {kind} {'UDP' if datagram else 'TCP'}")
-        found = self.records(full, kind)
+        found = self.records(full, kind) if self.code <= 0 else []
         code = self.code if self.code > 0 else 0 if full in ZONE else 3
         flags = 0x8180 | (0x0400 if self.own_word else 0) | code
         if self.cut and datagram:
@@ -257,6 +257,18 @@ def test_what_is_no_answer_is_an_error(server: NameServer, code: int, message: s
     result = run(server, absent={"app.example.org": ["A"]}, within="200ms")
     assert (result.status, message in result.message) == (Status.ERROR, True)
     assert server.address in result.message
+
+
+def test_change_of_a_zone_is_waited_for(server: NameServer) -> None:
+    class Changing(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            server.code = 0
+
+    server.code = 3
+    check = Dns(exactly={"app.example.org": {"A": "203.0.113.7"}}, servers=server.address, retry_for="30s")
+    result = look(check, clock=Changing())
+    assert (result.status, result.attempts) == (Status.PASSED, 2)
 
 
 def test_each_server_must_say_so(server: NameServer) -> None:

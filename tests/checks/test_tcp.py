@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from pytest_releasegate.checks.tcp import Tcp
 from pytest_releasegate.model import Environment, Ok, Status
-from pytest_releasegate.testing import look
+from pytest_releasegate.testing import FakeClock, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +124,19 @@ def test_ipv6_is_looked_at_by_itself() -> None:
         good, wrong = run(open=at, family="IPv6"), run(open=at, family="each")
     assert (good.status, wrong.status) == (Status.PASSED, Status.FAILED)
     assert said(wrong) == [f"{at} over IPv4: expected answers within 5s, got the name has no address for IPv4"]
+
+
+def test_service_that_starts_is_waited_for() -> None:
+    class Opening(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            listener.listen()
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        check = Tcp(open=f"127.0.0.1:{listener.getsockname()[1]}", retry_for="30s")
+        result = look(check, clock=Opening())
+    assert (result.status, result.attempts) == (Status.PASSED, 2)
 
 
 def test_any_address_of_a_name_will_do() -> None:

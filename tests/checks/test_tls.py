@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from pytest_releasegate.checks.tls import Tls
 from pytest_releasegate.model import Environment, Ok, Status
+from pytest_releasegate.sources import tls
 from pytest_releasegate.testing import FakeClock, look
 
 if TYPE_CHECKING:
@@ -129,6 +130,20 @@ def test_all_endpoints_are_looked_at_by_url_reference_or_base_url(root: Path) ->
         result = look(check, environment, root=root, variables={"API": at, "CA": "ca.pem"})
     assert (result.status, said(result)) == (Status.PASSED, [])
     assert str(result.findings[-1]) == "endpoints looked at: expected >= 3, got 3"
+
+
+def test_each_address_of_a_name_is_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name has an address where a server runs, and one where none does."""
+    with listening(shake(AUTHORITY.issue_cert("app.example.org"))) as at:
+        name = at.replace("127.0.0.1", "app.example.org")
+        monkeypatch.setattr(tls, "addresses", lambda host, limit: [(2, "127.0.0.1"), (2, "127.0.0.1")])
+        both = run(root, name, addresses="each")
+        monkeypatch.setattr(tls, "addresses", lambda host, limit: [(2, "127.0.0.1"), (2, "255.255.255.255")])
+        one = run(root, name, addresses="each")
+    assert both.status is Status.PASSED
+    assert str(both.findings[0]) == f"{name} (127.0.0.1) chain: expected verifies, got verifies"
+    assert str(both.findings[-1]) == "endpoints looked at: expected >= 1, got 2"
+    assert (one.status, one.message.startswith(f"{name} (255.255.255.255): cannot connect")) == (Status.ERROR, True)
 
 
 def test_unknown_authority_fails_the_chain_alone(root: Path) -> None:

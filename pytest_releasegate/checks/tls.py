@@ -69,6 +69,8 @@ class Tls(Parameters):
     """The shortest time for which each https endpoint must bind browsers to HTTPS (Strict-Transport-Security)."""
     redirect_from: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^(http://|\$\{)")], ...], OneOrMore] = ()
     """Plain http URLs that must redirect to HTTPS at once, on the same host."""
+    plain: Literal["ignored", "refused"] = "ignored"
+    """Whether `database:` servers must refuse who comes without TLS, and mail servers offer no login before it."""
     addresses: Literal["any", "each"] = "any"
     """Whether each address of a name is looked at, as of servers that share it, or whichever answers."""
     handshake: Duration = parse_duration("10s")
@@ -78,6 +80,8 @@ class Tls(Parameters):
     def _declared_as_https(self) -> Tls:
         if self.hsts is not None and all(text.startswith(_NOT_HTTPS) for text in self.endpoints):
             raise ValueError("`hsts` is a matter of https, and no endpoint is; leave it out")
+        if self.plain == "refused" and not any(text.startswith((_DATABASE, "smtp:")) for text in self.endpoints):
+            raise ValueError("`plain` is a matter of smtp and database, and no endpoint is; see `redirect_from`")
         return self
 
     def look(self, context: Context) -> Iterator[Finding]:
@@ -110,6 +114,8 @@ class Tls(Parameters):
         yield self._protocol(endpoint, session)
         yield from self._refused(endpoint, context)
         yield from self._weak(endpoint, context)
+        if self.plain == "refused" and (endpoint.login or endpoint.scheme == "smtp"):
+            yield self._plain(endpoint, context)
         if self.hsts is not None and endpoint.scheme == "https":
             yield self._hsts(endpoint, ca, chain or name, self.hsts, context)
 
@@ -129,6 +135,11 @@ class Tls(Parameters):
                 yield self._refusal(name, answer)
             else:
                 yield find(name, expected="refused", actual=f"accepted: {answer}", ok=False)
+
+    def _plain(self, endpoint: tls.Endpoint, context: Context) -> Finding:
+        answer = tls.plain(endpoint, self._limit(context))
+        ok = {True: Ok.YES, False: Ok.NO, None: Ok.CANNOT_TELL}[answer.refused]
+        return find(f"{endpoint} without TLS", expected="no login", actual=answer.words, ok=ok)
 
     def _hsts(self, endpoint: tls.Endpoint, ca: str, problem: str, least: timedelta, context: Context) -> Finding:
         name, expected = f"{endpoint} HSTS", f"max-age >= {format_duration(least)}"
@@ -185,7 +196,8 @@ def _endpoints(text: str, context: Context) -> list[tls.Endpoint]:
     if text.startswith(_DATABASE):
         from pytest_releasegate.sources.postgres import servers
 
-        return [tls.Endpoint(*each, "postgresql") for each in servers(context, text.removeprefix(_DATABASE))]
+        found, user, name = servers(context, text.removeprefix(_DATABASE))
+        return [tls.Endpoint(*each, "postgresql", login=(user, name)) for each in found]
     return [tls.Endpoint.parse(context.url(text) if text.startswith("/") else context.resolve(text, secret=False))]
 
 

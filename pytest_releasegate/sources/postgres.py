@@ -252,15 +252,17 @@ def _options(context: Context, name: str) -> dict[str, Any]:
     return {**options, "application_name": APPLICATION, "keepalives_idle": 10, "tcp_user_timeout": 30_000}
 
 
-def servers(context: Context, database: str) -> list[tuple[str, int]]:
-    """The hosts and ports that a database is reached at; raises `CannotLook` where it is over a local socket."""
+def servers(context: Context, database: str) -> tuple[list[tuple[str, int]], str, str]:
+    """The hosts and ports of a database, its user and its name; raises `CannotLook` where it is over a local socket."""
     name = database_name(context, database)
-    options = _options(context, name)
-    hosts = [host for host in str(options.get("host") or options.get("hostaddr") or "").split(",") if host]
-    ports = str(options.get("port") or 5432).split(",")
+    options = {key: str(value or "") for key, value in _options(context, name).items()}
+    hosts = [host for host in (options.get("host") or options.get("hostaddr") or "").split(",") if host]
+    ports = [int(port) if port.isdigit() else 5432 for port in options.get("port", "").split(",")]
     if not hosts or any(host.startswith(("/", "@")) for host in hosts):
         raise CannotLook(f"database '{name}' is reached over a socket of this machine, where there is no TLS")
-    return [(host, int(ports[number] if len(ports) > 1 else ports[0])) for number, host in enumerate(hosts)]
+    found = [(host, ports[number] if len(ports) > 1 else ports[0]) for number, host in enumerate(hosts)]
+    user = options.get("user", "")
+    return found, user, options.get("dbname") or user
 
 
 def _address(options: dict[str, Any]) -> str:

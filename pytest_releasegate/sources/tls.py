@@ -28,6 +28,7 @@ __all__ = [
     "chain_problem",
     "name_problem",
     "offer",
+    "plain",
     "seen",
 ]
 
@@ -57,6 +58,8 @@ class Endpoint:
     scheme: str = "https"
     address: str = ""
     """Where to connect to, of the addresses that the host has; any of them without it."""
+    login: tuple[str, str] | None = None
+    """The user and the name of the database, where it is one."""
 
     def __str__(self) -> str:
         name = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -183,6 +186,15 @@ def accepted(endpoint: Endpoint, classes: Sequence[str], limit: float) -> str | 
     except OSError as error:
         raise _unreachable(endpoint, error, limit) from None
     return offered.get(number) or f"a cipher that was not offered ({number:#06x})"
+
+
+def plain(endpoint: Endpoint, limit: float) -> starttls.Plain:
+    """What a mail server or a database says to who comes without TLS; no password is ever sent."""
+    try:
+        with Line((endpoint.address or endpoint.host, endpoint.port), limit) as line:
+            return starttls.plain(line, endpoint.login, str(endpoint))
+    except OSError as error:
+        raise _unreachable(endpoint, error, limit) from None
 
 
 def _can_offer(context: ssl.SSLContext, protocol: str) -> bool:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 import trustme
 from pydantic import ValidationError
@@ -18,6 +19,8 @@ from pydantic import ValidationError
 from pytest_releasegate.checks.tls import Tls
 from pytest_releasegate.model import Environment, Ok, Status
 from pytest_releasegate.sources import tls
+from pytest_releasegate.sources.pgfiles import give
+from pytest_releasegate.sources.pgserver import PostgresServer
 from pytest_releasegate.testing import FakeClock, look
 
 if TYPE_CHECKING:
@@ -340,14 +343,16 @@ def page(*headers: str, status: str = "200 OK") -> bytes:
     return "\r\n".join([f"HTTP/1.1 {status}", "Content-Length: 0", "Connection: close", *headers, "", ""]).encode()
 
 
-def smtp(then: Callable[[socket.socket], None], offered: str = "STARTTLS", agreed: str = "220 go") -> Any:
+def smtp(
+    then: Callable[[socket.socket], None], offered: str = "STARTTLS", agreed: str = "220 go", before: str = ""
+) -> Any:
     """A mail server up to the handshake, in the words of RFC 3207."""
 
     def serve(connection: socket.socket) -> None:
         connection.sendall(b"220-mail.example.org\r\n220 ready\r\n")
         if not connection.recv(512).startswith(b"EHLO "):
             return
-        connection.sendall(f"250-mail.example.org\r\n250-SIZE 1000\r\n250 {offered}\r\n".encode())
+        connection.sendall(f"250-mail.example.org\r\n250-SIZE 1000\r\n{before}250 {offered}\r\n".encode())
         if connection.recv(512) == b"STARTTLS\r\n":
             connection.sendall(f"{agreed}\r\n".encode())
             then(connection)
@@ -395,6 +400,36 @@ def test_what_is_no_mail_server_is_an_error(root: Path, greeting: bytes, message
     assert at in result.message
 
 
+@pytest.mark.parametrize(
+    ("drop", "message"),
+    [
+        (b"220-still starting\r\n", "the mail server does not answer EHLO: 220-still starting"),
+        (b"x" * 4096, "a line without an end"),
+    ],
+)
+def test_mail_server_without_an_end_is_an_error(root: Path, drop: bytes, message: str) -> None:
+    def pour(connection: socket.socket) -> None:
+        for _ in range(10_000):
+            connection.sendall(drop)
+
+    with listening(pour) as at:
+        result = run(root, f"smtp://{at}")
+    assert (result.status, message in result.message) == (Status.ERROR, True)
+
+
+def test_mail_server_that_drips_is_given_up_in_time(root: Path) -> None:
+    over = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        while not over.wait(0.02):
+            connection.sendall(b"2")
+
+    with listening(drip) as at:
+        result = run(root, f"smtp://{at}", handshake="200ms")
+        over.set()
+    assert (result.status, result.message.startswith(f"{at}: no TLS handshake within 0.2 s")) == (Status.ERROR, True)
+
+
 def test_database_is_asked_by_an_ssl_request(root: Path) -> None:
     leaf = AUTHORITY.issue_cert("127.0.0.1")
     with listening(postgres(shake(leaf))) as at:
@@ -411,6 +446,89 @@ def test_database_is_asked_by_an_ssl_request(root: Path) -> None:
     assert (good.status, named.status, said(named)) == (Status.PASSED, Status.PASSED, [])
     assert (without.status, said(without)) == (Status.FAILED, [none])
     assert (other.status, "neither S nor N" in other.message) == (Status.ERROR, True)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL that speaks TLS; binaries that were built without it have nothing to look at."""
+    folder = tmp_path_factory.mktemp("real")
+    certificate = AUTHORITY.issue_cert("127.0.0.1")
+    with PostgresServer() as server:
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "all.pem"))
+        for name in ("server.crt", "server.key"):
+            (server.data / name).touch(mode=0o600)
+            (server.data / name).write_bytes((folder / "all.pem").read_bytes())
+            give(server.data / name)
+        try:
+            with psycopg.connect(server.dsn(), autocommit=True) as connection:
+                connection.execute("alter system set ssl = on")
+        except psycopg.errors.InvalidParameterValue:
+            pytest.skip("these binaries of PostgreSQL were built without TLS")
+        reload(server, "select setting = 'on' from pg_settings where name = 'ssl'")
+        yield server
+
+
+def reload(server: PostgresServer, until: str) -> None:
+    """Have the settings read again, and wait until a new connection sees them."""
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute("select pg_reload_conf()")
+    for _ in range(200):
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            if connection.execute(until).fetchone() == (True,):
+                return
+    raise AssertionError(until)
+
+
+def test_a_real_database_speaks_tls_and_refuses_who_comes_without(root: Path, real: PostgresServer) -> None:
+    def seen(password: str = "") -> Look:
+        environment = Environment(name="prod", databases={"app": real.dsn("postgres", "postgres", password)})
+        return look(Tls(endpoints="database:app", ca="ca.pem", plain="refused"), environment, root=root)
+
+    lax = seen()
+    rules = real.data / "pg_hba.conf"
+    rules.write_text(rules.read_text().replace("host ", "hostssl "))
+    reload(real, "select bool_or(type = 'hostssl') from pg_hba_file_rules")
+    strict = seen()
+    at = f"127.0.0.1:{real.port}"
+    assert (lax.status, strict.status, said(strict)) == (Status.FAILED, Status.PASSED, [])
+    assert said(lax) == [
+        f"{at} without TLS: expected no login, got it goes on to the login: `pg_hba.conf` lets in who comes without TLS"
+    ]
+    assert f"{at} without TLS: expected no login, got refused (28000)" in map(str, strict.findings)
+
+
+@pytest.mark.parametrize(
+    ("user", "start", "status", "words"),
+    [
+        ("", b"E\0\0\0\x10C28000\0Mx\0\0\0", Status.INCONCLUSIVE, "not tried: the connection string names no user"),
+        ("app@", b"E\0\0\0\x10C53300\0Mx\0\0\0", Status.INCONCLUSIVE, "an error of another kind (53300)"),
+        ("app@", b"HTTP/1.1 400 Bad Request", Status.ERROR, "does not answer PostgreSQL's start of a connection"),
+    ],
+)
+def test_other_answers_to_who_comes_without(root: Path, user: str, start: bytes, status: Status, words: str) -> None:
+    secure = postgres(shake(AUTHORITY.issue_cert("127.0.0.1")))
+
+    def serve(connection: socket.socket) -> None:
+        if connection.recv(8, socket.MSG_PEEK)[4:] == b"\0\x03\0\0":
+            connection.recv(512)
+            connection.sendall(start)
+        else:
+            secure(connection)
+
+    with listening(serve) as at:
+        environment = Environment(name="prod", databases={"app": f"postgresql://{user}{at}/app"})
+        result = look(Tls(endpoints="database:app", ca="ca.pem", plain="refused"), environment, root=root)
+    assert (result.status, words in result.message + "".join(said(result))) == (status, True)
+
+
+def test_login_before_starttls_fails(root: Path) -> None:
+    leaf = AUTHORITY.issue_cert("127.0.0.1")
+    with listening(smtp(shake(leaf))) as at:
+        good = run(root, f"smtp://{at}", plain="refused")
+    with listening(smtp(shake(leaf), before="250-AUTH PLAIN LOGIN\r\n")) as at:
+        bad = run(root, f"smtp://{at}", plain="refused")
+        line = f"{at} without TLS: expected no login, got it offers AUTH before STARTTLS"
+    assert (good.status, bad.status, said(bad)) == (Status.PASSED, Status.FAILED, [line])
 
 
 def test_database_behind_a_local_socket_has_no_tls_to_look_at(root: Path) -> None:

@@ -1,0 +1,72 @@
+"""Whether a mail server takes a name and a password: signs in over TLS, and sends nothing."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.model import Ok
+from pytest_releasegate.sources.answers import Away
+from pytest_releasegate.sources.tls import authority_file
+from pytest_releasegate.sources.vendors import Key, Told
+
+if TYPE_CHECKING:
+    from pytest_releasegate.check import Context
+
+__all__ = ["sign_in"]
+
+_SECONDS = 20.0
+_PORTS = {"smtp": 587, "smtps": 465}
+_REFUSED = (534, 535, 538)
+_BROKEN = 500
+
+
+def sign_in(key: Key, context: Context) -> Told:
+    """Sign in and leave; a server without TLS gets no password."""
+    parts = urlsplit(key.api if "://" in key.api else f"smtp://{key.api}")
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise CannotLook(f"api '{key.api}': expected a mail server", "write it as smtp://host:587 or smtps://host:465")
+    port = parts.port or _PORTS[parts.scheme]
+    try:
+        return _try(parts.scheme, parts.hostname, port, key, context)
+    except ssl.SSLError as error:
+        why = getattr(error, "verify_message", "") or error.reason or error
+        raise CannotLook(f"{parts.hostname}:{port}: TLS failed: {why}", "name the authority's file as `ca`") from None
+    except smtplib.SMTPAuthenticationError as refused:
+        if refused.smtp_code in _REFUSED:
+            return Told(valid=False, said=f"{refused.smtp_code}: the name or the password is refused")
+        return Told(valid=Ok.CANNOT_TELL, said=f"{refused.smtp_code}: the server cannot say now")
+    except smtplib.SMTPResponseException as said:
+        if said.smtp_code < _BROKEN:
+            raise Away(f"{parts.hostname}:{port} answered {said.smtp_code}") from None
+        raise CannotLook(f"{parts.hostname}:{port} answered {said.smtp_code}", "does it take mail?") from None
+    except (smtplib.SMTPServerDisconnected, TimeoutError, ConnectionError) as error:
+        raise Away(f"{parts.hostname}:{port}: {getattr(error, 'strerror', None) or error}") from None
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise CannotLook(f"{parts.hostname}:{port}: cannot sign in: {why}", "are name and `api` right?") from None
+
+
+def _try(scheme: str, host: str, port: int, key: Key, context: Context) -> Told:
+    trusted = authority_file(context.root, context.resolve(key.ca, secret=False))
+    tls = ssl.create_default_context(cafile=trusted or None)
+    limit = context.remaining(_SECONDS)
+    if scheme == "smtps":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=limit, context=tls)
+    else:
+        server = smtplib.SMTP(host, port, timeout=limit)
+    with server:
+        server.ehlo_or_helo_if_needed()
+        if scheme == "smtp":
+            if not server.has_extn("starttls"):
+                return Told(valid=False, said="the server offers no STARTTLS, so the password was not sent")
+            server.starttls(context=tls)
+            server.ehlo()
+        ways = tuple(sorted(str(server.esmtp_features.get("auth", "")).upper().split()))
+        if not ways:
+            raise CannotLook(f"{host}:{port} offers no way to sign in", "is this the port for submission?")
+        server.login(key.user, key.key)
+        return Told(valid=True, said="valid")

@@ -1,0 +1,272 @@
+"""Whether a vendor takes a key: one read-only call each, of whose answer only what is named here is ever used."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.model import Ok
+from pytest_releasegate.sources.answers import allowed, answered, instant, is_loopback, private_url
+from pytest_releasegate.sources.s3 import Signer, signed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_releasegate.check import Context
+    from pytest_releasegate.sources.http import Answer
+
+__all__ = ["OWN", "VENDORS", "Key", "Told"]
+
+_REFUSED = (401, 403)
+OWN = {
+    "resend": "https://api.resend.com",
+    "twilio": "https://api.twilio.com",
+    "stripe": "https://api.stripe.com",
+    "github": "https://api.github.com",
+}
+"""Where the APIs of vendors are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What to try: the key, and what the vendor wants beside it; all references put in."""
+
+    key: str = field(repr=False)
+    user: str = field(default="", repr=False)
+    account: str = ""
+    bucket: str = ""
+    domain: str = ""
+    region: str = ""
+    token: str = field(default="", repr=False)
+    api: str = ""
+    ca: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the vendor told: whether the key is valid, and only as much else as the gate judges."""
+
+    valid: bool | Ok
+    said: str
+    mode: str = ""
+    """`live` or `test` where the vendor has such modes."""
+    expires: datetime | None = None
+    tells_expiry: bool = False
+    scopes: tuple[str, ...] | None = None
+    more: tuple[tuple[str, str, str, bool | Ok], ...] = ()
+    """Further findings: what, expected, got, and whether it is so."""
+
+
+def base(name: str, key: Key, context: Context) -> str:
+    """Where the vendor's API is; another address than its own must be this machine's, and never for production."""
+    if not key.api:
+        return OWN[name]
+    if context.environment.protected or not is_loopback(key.api):
+        where = "nowhere else on a protected environment" if is_loopback(key.api) else "else only to this machine"
+        raise CannotLook(f"api {key.api}: the key of {name} goes to {OWN[name]}, and {where}", "leave `api` out")
+    return key.api.rstrip("/")
+
+
+def resend(key: Key, context: Context) -> Told:
+    """List the domains; a key that may only send is refused with 401, and yet valid."""
+    answer = answered(context, f"{base('resend', key, context)}/domains", _bearer(key), key.ca)
+    code = _code(answer, "name")
+    if (answer.status, code) == (401, "restricted_api_key"):
+        asked = (f"domain {key.domain}", "verified", "unknown: a key that may only send cannot read it", Ok.CANNOT_TELL)
+        return Told(valid=True, said="valid, and may only send", scopes=("send",), more=(asked,) if key.domain else ())
+    if answer.status != 200:
+        return _not_valid(answer, code)
+    found = _objects(answer, "data")
+    known = {one.get("name"): one.get("status") for one in found}
+    status = str(known.get(key.domain) or f"no such domain among {len(known)}")
+    more = ((f"domain {key.domain}", "verified", status, status == "verified"),) if key.domain else ()
+    return Told(valid=True, said="valid, with full access", scopes=("send", "full"), more=more)
+
+
+def twilio(key: Key, context: Context) -> Told:
+    """Read the account; an API key that may not read it is tried on today's usage."""
+    account = _needed("account", key.account, "the account's SID, AC...")
+    signs = key.user or account
+    url = f"{base('twilio', key, context)}/2010-04-01/Accounts/{quote(account, safe='')}"
+    headers = {"Authorization": _basic(signs, key.key)}
+    answer = answered(context, f"{url}.json", headers, key.ca)
+    code = _code(answer, "code")
+    if (answer.status, code) == (403, "20008"):
+        return Told(valid=True, said="valid, of test credentials", mode="test")
+    if answer.status in _REFUSED and signs != account:
+        usage = answered(context, f"{url}/Usage/Records/Today.json?PageSize=1", headers, key.ca)
+        if usage.status == 200:
+            return Told(valid=True, said="valid, and may not read the account", mode="unknown")
+        return _not_valid(usage, _code(usage, "code"))
+    if answer.status != 200:
+        return _not_valid(answer, code)
+    # the answer also holds the account's own token
+    about = allowed(_object(answer), ("status", "type"))
+    mode = {"Full": "live", "Trial": "test"}.get(str(about.get("type")), "unknown")
+    status = str(about.get("status"))
+    more = (("account", "active", status, status == "active"),)
+    return Told(valid=True, said="valid", mode=mode, more=more)
+
+
+def stripe(key: Key, context: Context) -> Told:
+    """Read the balance's mode; a restricted key that may not is refused with 403, and yet valid."""
+    answer = answered(context, f"{base('stripe', key, context)}/v1/balance", _bearer(key), key.ca)
+    if answer.status == 403:
+        mode = re.match(r"[sr]k_(live|test)_", key.key)
+        return Told(valid=True, said="valid, and may not read the balance", mode=mode[1] if mode else "unknown")
+    if answer.status != 200:
+        return _not_valid(answer, _code(answer, "error", "code") or _code(answer, "error", "type"))
+    about = allowed(_object(answer), ("object", "livemode"))
+    if about.get("object") != "balance" or not isinstance(about.get("livemode"), bool):
+        raise CannotLook("stripe: the answer is no balance with its mode", "is `api` right?")
+    return Told(valid=True, said="valid", mode="live" if about["livemode"] else "test")
+
+
+def supabase_storage(key: Key, context: Context) -> Told:
+    """Read one bucket by its name: a list of buckets is empty, and 200, for a key that may see none."""
+    url = private_url(_needed("api", key.api, "the project's URL").rstrip("/"))
+    bucket = _needed("bucket", key.bucket, "a bucket's id")
+    legacy = _claims(key.key)
+    headers = {"apikey": key.key} | (_bearer(key) if legacy else {})
+    answer = answered(context, f"{url}/storage/v1/bucket/{quote(bucket, safe='')}", headers, key.ca)
+    code = _code(answer, "error")
+    status = _code(answer, "statusCode") or str(answer.status)
+    expires = datetime.fromtimestamp(float(legacy["exp"]), UTC) if isinstance(legacy.get("exp"), int | float) else None
+    role = str(legacy.get("role") or "")
+    told = Told(valid=True, said="valid", expires=expires, tells_expiry=bool(legacy), scopes=(role,) if role else None)
+    if status == "404":
+        seen = (f"bucket {bucket}", "there for this key", "no such bucket, or not for this key", False)
+        return replace(told, valid=Ok.CANNOT_TELL, said=f"{status} {code}", more=(seen,))
+    if answer.status != 200:
+        # it answers 400 with the status of the refusal within
+        if answer.status in (400, *_REFUSED):
+            return replace(told, valid=False, said=f"{status} {code}")
+        return _not_valid(answer, code)
+    there = allowed(_object(answer), ("id",)).get("id") == bucket
+    return replace(
+        told, more=((f"bucket {bucket}", "there for this key", "there" if there else "another bucket", there),)
+    )
+
+
+def s3(key: Key, context: Context) -> Told:
+    """List at most one object of the bucket, with a signed request."""
+    bucket = _needed("bucket", key.bucket, "the bucket's name")
+    region = key.region or "us-east-1"
+    url = f"{private_url(key.api).rstrip('/')}/{bucket}" if key.api else f"https://{bucket}.s3.{region}.amazonaws.com/"
+    signer = Signer(_needed("user", key.user, "the access key's id"), key.key, region, key.token)
+    # the signature holds for minutes around the real time
+    whole, headers = signed(url, {"list-type": "2", "max-keys": "1"}, signer, datetime.now(UTC))
+    answer = answered(context, whole, headers, key.ca)
+    found = re.search(r"<Code>([A-Za-z]+)</Code>", answer.text)
+    code = found[1] if found else ""
+    if answer.status == 200 and "<ListBucketResult" in answer.text:
+        return Told(valid=True, said="valid, and may list the bucket", scopes=("list",))
+    if code == "AccessDenied":
+        return Told(valid=Ok.CANNOT_TELL, said="403 AccessDenied: known, and may not list this bucket", scopes=())
+    if answer.status in (301, 307, 400) and "ListBucketResult" not in answer.text and code != "ExpiredToken":
+        region = answer.headers.get("x-amz-bucket-region", "") or "another one"
+        raise CannotLook(f"s3: {answer.status} {code} for {bucket}", f"its region may be {region}; set `region`")
+    return _not_valid(answer, code, refused=answer.status in (400, *_REFUSED))
+
+
+def github(key: Key, context: Context) -> Told:
+    """Read the limits of the token, which every token may; its headers tell expiry and, of classic ones, scopes."""
+    headers = {**_bearer(key), "Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+    answer = answered(context, f"{base('github', key, context)}/rate_limit", headers, key.ca)
+    if answer.status == 403 and answer.headers.get("x-ratelimit-remaining") == "0":
+        return Told(valid=Ok.CANNOT_TELL, said="403: the limit of requests is used up")
+    if answer.status != 200:
+        return _not_valid(answer, "")
+    until = answer.headers.get("github-authentication-token-expiration", "")
+    listed = answer.headers.get("x-oauth-scopes")
+    scopes = None if listed is None else tuple(part.strip() for part in listed.split(",") if part.strip())
+    return Told(valid=True, said="valid", expires=_expiry(until), tells_expiry=True, scopes=scopes)
+
+
+def _expiry(text: str) -> datetime | None:
+    found = instant(re.sub(r" ([+-]\d{4})$", r"\1", text.replace(" UTC", " +0000")))
+    if text and found is None:
+        raise CannotLook(f"github: '{text[:40]}' is no instant of expiry")
+    return found
+
+
+def _bearer(key: Key) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key.key}"}
+
+
+def _basic(user: str, word: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{word}'.encode()).decode()}"
+
+
+def _needed(name: str, value: str, what: str) -> str:
+    if value:
+        return value
+    raise CannotLook(f"`{name}` is empty", f"name {what}")
+
+
+def _not_valid(answer: Answer, code: str, *, refused: bool | None = None) -> Told:
+    """What an answer that is no 200 means: refused, or of a kind that nobody expects."""
+    said = f"{answer.status} {code or answer.reason}".strip()
+    refused = answer.status in _REFUSED if refused is None else refused
+    if refused:
+        return Told(valid=False, said=said)
+    raise CannotLook(f"{answer.url.partition('?')[0]} answered {said}", "is the account right, or `api`?")
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    what = f"{answer.url.partition('?')[0]} answered {answer.status} without a JSON object"
+    raise CannotLook(what, "is `api` right?")
+
+
+def _objects(answer: Answer, name: str) -> list[dict[str, Any]]:
+    found = _object(answer).get(name)
+    if isinstance(found, list):
+        return [one for one in found if isinstance(one, dict)]
+    raise CannotLook(f"{answer.url} answered without a list '{name}'", "is `api` right?")
+
+
+def _code(answer: Answer, *path: str) -> str:
+    """The error's code, where one stands there that is a word or a number: never a sentence."""
+    try:
+        place = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return ""
+    for name in path:
+        place = place.get(name) if isinstance(place, dict) else None
+    text = str(place if isinstance(place, str | int) else "")
+    return text if re.fullmatch(r"[A-Za-z0-9_. -]{1,40}", text) else ""
+
+
+def _claims(key: str) -> Mapping[str, Any]:
+    """What a key says of itself that is a JSON Web Token; nothing for others."""
+    parts = key.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+VENDORS: dict[str, Callable[[Key, Context], Told]] = {
+    "resend": resend,
+    "twilio": twilio,
+    "stripe": stripe,
+    "supabase_storage": supabase_storage,
+    "s3": s3,
+    "github": github,
+}
+"""Who is asked how, by name; `smtp` speaks another protocol."""

@@ -1,0 +1,86 @@
+"""A mail server on loopback that only lets people sign in: RFC 5321, 3207 and 4954 as far as that needs."""
+
+from __future__ import annotations
+
+import base64
+import socketserver
+import ssl
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import trustme
+
+WORD = base64.b64encode(b"\0mailer\0correct-horse-battery").decode()
+
+
+@dataclass
+class Mail:
+    """A running server: how it answers, and what it was told."""
+
+    port: int = 0
+    starttls: bool = True
+    auth: str = "AUTH PLAIN LOGIN"
+    greeting: str = "220 mail.example ESMTP"
+    reply: str = ""
+    told: list[str] = field(default_factory=list)
+
+
+def _handler(mail: Mail, tls: ssl.SSLContext) -> type[socketserver.StreamRequestHandler]:
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.talk()
+            with suppress(OSError):
+                self.wfile.close()
+            self.rfile.close()
+            self.request.close()
+
+        def talk(self) -> None:
+            secure = False
+            self.say(mail.greeting)
+            while line := self.rfile.readline().decode().strip():
+                mail.told.append(line)
+                word = line.split()[0].upper()
+                if word == "EHLO":
+                    offers = [mail.auth] if secure or not mail.starttls else ["STARTTLS"]
+                    self.say(*[f"250-{offer}" for offer in ["mail.example", *offers] if offer], "250 SIZE 1000")
+                elif word == "STARTTLS" and mail.starttls:
+                    self.say("220 go ahead")
+                    self.request = tls.wrap_socket(self.request, server_side=True)
+                    self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb")
+                    secure = True
+                elif word == "AUTH" and secure:
+                    right = line.split()[-1] == WORD
+                    self.say(mail.reply or ("235 2.7.0 accepted" if right else "535 5.7.8 not accepted"))
+                else:
+                    self.say("221 bye" if word == "QUIT" else "502 5.5.1 no")
+
+        def say(self, *lines: str) -> None:
+            self.wfile.write("".join(f"{line}\r\n" for line in lines).encode())
+            self.wfile.flush()
+
+    return Handler
+
+
+@contextmanager
+def mail_server(authority: trustme.CA) -> Iterator[Mail]:
+    """Run one until the block ends."""
+    mail = Mail()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(mail, tls))
+    server.daemon_threads = True
+    mail.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield mail
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

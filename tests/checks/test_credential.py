@@ -48,7 +48,7 @@ DOMAINS = {
             "created_at": "2023-04-26",
         },
         {
-            "id": "d92",
+            "id": "domain-92",
             "name": "new.example",
             "status": "not_started",
             "region": "eu-west-1",

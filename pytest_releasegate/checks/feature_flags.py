@@ -1,0 +1,160 @@
+"""`feature_flags`: whether each flag has the state that the release expects of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
+
+from pytest_releasegate.check import counted, find
+from pytest_releasegate.errors import CannotLook, nearest
+from pytest_releasegate.model import Ok
+from pytest_releasegate.params import Parameters
+from pytest_releasegate.sources.answers import Away, answered, document, private_url, require_ok
+from pytest_releasegate.sources.postgres import connect, first_rows, one_statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_releasegate.check import Context
+    from pytest_releasegate.model import Finding
+
+__all__ = ["FeatureFlags"]
+
+State = StrictBool | StrictInt | StrictFloat | StrictStr | None
+_SOURCES = ("url", "query", "file")
+_MOST = 10_000
+_SHOWN = 80
+
+
+class FeatureFlags(Parameters):
+    """The states of feature flags, of a service, a table or a file; the denominator is the flags declared.
+
+    ```yaml
+    feature_flags: {url: /api/flags, flags: {care_plans: true, online_booking: false}}
+    ```
+    """
+
+    kind: ClassVar[str] = "feature_flags"
+
+    flags: Annotated[dict[str, State], Field(min_length=1)]
+    """Each flag with its state: true, false, a number or a text such as the name of a variant."""
+    url: str = ""
+    """A path under the environment's base URL, or a URL, that answers JSON: an object by flag, or a list of objects."""
+    query: str = ""
+    """One SELECT that gives two columns, a flag's name and its state, in place of `url`."""
+    file: str = ""
+    """A JSON file relative to the root, in place of `url`."""
+    database: str = ""
+    """The environment's database that is asked; by default the only one, or `app`."""
+    at: str = ""
+    """The dotted path of the object or the list in the JSON; by default the whole."""
+    name: str = "name"
+    """The field of a list's item that names the flag."""
+    state: str = "enabled"
+    """The field of an item, or of an object by flag, that holds its state."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Headers to send; values may hold references such as `Bearer ${env:TOKEN}`."""
+    ca: str = ""
+    """A file with the certificate authority to trust, relative to the root; may hold references."""
+    undeclared: Literal["fails", "observe"] = "fails"
+    """What a flag means that is there and is not declared here: that it drifted in, or nothing."""
+
+    @field_validator("query")
+    @classmethod
+    def _single(cls, text: str) -> str:
+        return one_statement(text) if text else text
+
+    @model_validator(mode="after")
+    def _one_source(self) -> FeatureFlags:
+        given = [name for name in _SOURCES if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"expected one of {', '.join(_SOURCES)}, got {' and '.join(given) or 'none'}")
+        return self
+
+    def look(self, context: Context) -> Iterator[Finding]:
+        """Read all flags, and compare those that are declared."""
+        try:
+            found = self._read(context)
+        except Away as away:
+            yield find("flags", expected="an answer", actual=str(away), ok=Ok.CANNOT_TELL)
+            return
+        for name, state in self.flags.items():
+            yield _compared(name, state, found)
+        for name in sorted(found.keys() - self.flags.keys()):
+            observe = self.undeclared == "observe"
+            actual = _written(found[name])
+            yield find(f"flag {name}", expected="declared", actual=f"{actual}, not declared", ok=False, observe=observe)
+        yield counted("flags", len(self.flags.keys() & found.keys()), len(self.flags))
+
+    def _read(self, context: Context) -> dict[str, Any]:
+        if self.query:
+            return self._from_query(context)
+        if self.url:
+            headers = {name: context.resolve(value) for name, value in self.headers.items()}
+            url = context.url(self.url)
+            if headers:
+                private_url(url, "a header")
+            whole = document(require_ok(answered(context, url, headers, self.ca)))
+            return self._from_json(whole, self.url)
+        path = context.root / context.resolve(self.file, secret=False)
+        try:
+            whole = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CannotLook(f"{self.file}: cannot read it: {error.strerror}", "name it relative to the root") from None
+        except ValueError as error:
+            raise CannotLook(f"{self.file} is no JSON: {error}") from None
+        return self._from_json(whole, self.file)
+
+    def _from_query(self, context: Context) -> dict[str, Any]:
+        with connect(context, self.database) as connection:
+            rows = first_rows(connection, self.query, limit=_MOST + 1)
+        if any(len(row) != 2 for row in rows) or len(rows) > _MOST:
+            raise CannotLook(f"the query gave {len(rows)} rows", "select two columns, the flag's name and its state")
+        return _once(((str(name), state) for name, state in rows), "the query")
+
+    def _from_json(self, whole: Any, where: str) -> dict[str, Any]:
+        place = whole
+        for key in self.at.split(".") if self.at else ():
+            if not isinstance(place, dict) or key not in place:
+                known = sorted(place) if isinstance(place, dict) else []
+                raise CannotLook(f"{where}: nothing at '{self.at}'", nearest(key, known))
+            place = place[key]
+        if isinstance(place, dict):
+            return {name: self._state(one, f"{where}: {name}") for name, one in place.items()}
+        if not isinstance(place, list) or not all(isinstance(one, dict) and self.name in one for one in place):
+            what = f"expected flags by name, or a list of objects with `{self.name}`, got {type(place).__name__}"
+            raise CannotLook(f"{where}: {what}", "see `at` and `name`")
+        return _once(((str(one[self.name]), self._state(one, f"{where}: {one[self.name]}")) for one in place), where)
+
+    def _state(self, one: Any, where: str) -> Any:
+        if not isinstance(one, dict):
+            return one
+        if self.state not in one:
+            raise CannotLook(f"{where} has no '{self.state}'", f"set `state`; {nearest(self.state, sorted(one))}")
+        return one[self.state]
+
+
+def _once(pairs: Iterator[tuple[str, Any]], where: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, state in pairs:
+        if name in found:
+            raise CannotLook(f"{where}: the flag '{name}' is there twice", "ask for one state of each")
+        found[name] = state
+    return found
+
+
+def _compared(name: str, state: JsonValue, found: dict[str, Any]) -> Finding:
+    if name not in found:
+        actual = f"no such flag ({nearest(name, sorted(found))})"
+        return find(f"flag {name}", expected=_written(state), actual=actual, ok=False)
+    actual = found[name]
+    # true is not 1
+    ok = isinstance(actual, bool) is isinstance(state, bool) and actual == state
+    return find(f"flag {name}", expected=_written(state), actual=_written(actual), ok=ok)
+
+
+def _written(state: Any) -> str:
+    text = json.dumps(state, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"

@@ -145,6 +145,9 @@ BREAKS: dict[str, Break] = {
         lambda connection, _saved: _set_valid(connection, valid=True),
     ),
     "health": Break("The SMS service is down", "Clients get no reminders; /healthz answers 503."),
+    "mail": Break(
+        "The mail vendor has an outage, and our own people were paged", "Clients get no e-mail; the application works."
+    ),
     "log": Break("Personal data is no longer masked in the log", "Nothing; the log holds e-mail addresses and names."),
     "flow": Break("Saving a note says so and stores nothing", "Progress notes are gone after they were saved."),
     "login": Break("No member of staff can log in", "The right password is refused."),

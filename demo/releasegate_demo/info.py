@@ -31,6 +31,8 @@ class DemoInfo:
     """When it was deployed, ISO 8601 in UTC."""
     services_url: str
     """Where the stand-ins for e-mail and SMS answer."""
+    vendors_url: str
+    """Where the stand-ins for the services that the product buys answer."""
     control_port: int
     """Where the supervisor listens for commands."""
     log: str
@@ -57,6 +59,8 @@ class DemoInfo:
     """The superuser; only `releasegate_demo.control` uses it."""
     control_key: str = field(repr=False)
     """The secret of the control channel."""
+    vendor_key: str = field(repr=False)
+    """The key that the stand-ins of vendors take."""
 
     def credentials(self) -> dict[str, dict[str, str]]:
         """Return e-mail and password by kind of test account."""
@@ -76,6 +80,8 @@ class DemoInfo:
             "RELEASEGATE_DEMO_BACKUPS": self.backups,
             "RELEASEGATE_DEMO_UNLOCK": self.unlock,
             "RELEASEGATE_DEMO_WAL": self.wal,
+            "RELEASEGATE_DEMO_VENDORS": self.vendors_url,
+            "RELEASEGATE_DEMO_VENDOR_KEY": self.vendor_key,
         }
         for kind, account in self.credentials().items():
             found[f"RELEASEGATE_DEMO_{kind.upper()}_EMAIL"] = account["email"]

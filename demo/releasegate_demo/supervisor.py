@@ -21,6 +21,7 @@ from releasegate_demo.info import ACCOUNTS, DemoInfo, dump
 from releasegate_demo.place import Place, write_private
 from releasegate_demo.population import TEST_EMAILS
 from releasegate_demo.services import Services
+from releasegate_demo.vendors import Vendors
 
 if TYPE_CHECKING:
     from pytest_releasegate.sources.pgserver import PostgresServer
@@ -91,10 +92,13 @@ class Supervisor:
             services = stack.enter_context(Services(self._place, self._control))
             threading.Thread(target=services.serve_forever, daemon=True).start()
             stack.callback(services.shutdown)
+            vendors = stack.enter_context(Vendors(self._place))
+            threading.Thread(target=vendors.serve_forever, daemon=True).start()
+            stack.callback(vendors.shutdown)
             database = stack.enter_context(cluster.start())
             certs.write(self._place.folder)
             _create_accounts(self._place, database)
-            self._info = self._describe(services, database)
+            self._info = self._describe(services, vendors, database)
             stack.callback(self._web.stop)
             self._start(database)
             self._stop.wait()
@@ -114,7 +118,7 @@ class Supervisor:
         """Make `run` return."""
         self._stop.set()
 
-    def _describe(self, services: Services, database: PostgresServer) -> DemoInfo:
+    def _describe(self, services: Services, vendors: Vendors, database: PostgresServer) -> DemoInfo:
         logins = cluster.open_logins(database)
         return DemoInfo(
             state=str(self._place.folder),
@@ -125,6 +129,7 @@ class Supervisor:
             commit="",
             deployed_at="",
             services_url=f"http://127.0.0.1:{services.server_port}",
+            vendors_url=f"http://127.0.0.1:{vendors.server_port}",
             control_port=services.server_port,
             log=str(self._place.log),
             migration_log=str(self._place.migration_log),
@@ -138,6 +143,7 @@ class Supervisor:
             owner_dsn=logins["app_owner"],
             super_dsn=database.dsn(cluster.DATABASE),
             control_key=services.key,
+            vendor_key=vendors.key,
         )
 
     def _control(self, name: str, body: dict[str, str]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue, StrictInt, model_validator
+from pydantic import Field, JsonValue, StrictInt, model_validator
+from pydantic_core import core_schema
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.checks.http import Http
@@ -14,6 +15,8 @@ from pytest_releasegate.sources.text import Expected, OneOrMore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
     from pytest_releasegate.check import Context
     from pytest_releasegate.model import Finding
@@ -46,6 +49,19 @@ def _named(value: Any) -> Any:
     return value
 
 
+class _OrNames:
+    """Reads a list of names as well, and says so in the schema."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(_named, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        names = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
+        return {"anyOf": [names, handler(schema)]}
+
+
 class Functions(Parameters):
     """Each function answers under one address; the denominator is the functions asked.
 
@@ -61,7 +77,7 @@ class Functions(Parameters):
 
     base: Annotated[str, Field(min_length=1)]
     """The address that the names are put after: a path under the environment's base URL, or a URL."""
-    functions: Annotated[dict[str, Function], BeforeValidator(_named), Field(min_length=1)]
+    functions: Annotated[dict[str, Function], Field(min_length=1), _OrNames()]
     """The functions by name, each with what is special about it; or a list of names."""
     method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """The method for all; on a protected environment all but GET, HEAD and OPTIONS need `writes_through_app`."""

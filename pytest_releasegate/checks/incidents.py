@@ -62,7 +62,9 @@ class Incidents(Parameters):
         for one in concerned:
             counts = _meets(one.severities, self.severities)
             open_now += counts
-            yield find(f"incident {one.id}", expected="none open", actual=str(one), ok=False, observe=not counts)
+            yield find(
+                f"{name}: incident {one.id}", expected="none open", actual=str(one), ok=False, observe=not counts
+            )
         if not open_now:
             aside = f" ({len(found)} open that do not count)" if found else f" ({read} listed)"
             yield find(name, expected="no open incident", actual=f"none{aside}", ok=True)

@@ -68,7 +68,7 @@ class Statuspage(Parameters):
         chosen = self._chosen(found)
         yield self._age(found, context.clock.now())
         for component in chosen:
-            yield self._component(component)
+            yield self._component(found.name, component)
         about = frozenset(component.id for component in chosen)
         yield from self._incidents(found, about, context.clock.now())
         yield from self._maintenances(found, about, context)
@@ -97,15 +97,15 @@ class Statuspage(Parameters):
             old = self.max_age is not None and age > self.max_age
         expected = f"at most {format_duration(self.max_age)} ago" if self.max_age else "any time"
         ok = Ok.CANNOT_TELL if old else True
-        return find(
-            f"page {found.name}: last update", expected=expected, actual=actual, ok=ok, observe=not self.max_age
-        )
+        return find(f"{found.name}: last update", expected=expected, actual=actual, ok=ok, observe=not self.max_age)
 
-    def _component(self, component: Component) -> Finding:
+    def _component(self, page_name: str, component: Component) -> Finding:
         ok: bool | Ok = component.status in self.accept
         if component.status not in STATES:
             ok = Ok.CANNOT_TELL
-        return find(f"component {component}", expected=" or ".join(self.accept), actual=component.status, ok=ok)
+        return find(
+            f"{page_name}: component {component}", expected=" or ".join(self.accept), actual=component.status, ok=ok
+        )
 
     def _incidents(self, found: Page, about: frozenset[str], now: datetime) -> Iterator[Finding]:
         concerned = [event for event in _about(found.incidents, about) if event.end is None or event.end > now]
@@ -113,9 +113,15 @@ class Statuspage(Parameters):
             counts = _rank(event.impact) >= _rank(self.impact)
             since = f" since {event.start:%Y-%m-%d %H:%M} UTC" if event.start else ""
             actual = f"{event.state}, impact {event.impact}{since}"
-            yield find(f"incident '{event.name}'", expected="resolved", actual=actual, ok=False, observe=not counts)
+            yield find(
+                f"{found.name}: incident '{event.name}'",
+                expected="resolved",
+                actual=actual,
+                ok=False,
+                observe=not counts,
+            )
         if not concerned:
-            yield find("open incidents", expected="none", actual="none", ok=True)
+            yield find(f"{found.name}: open incidents", expected="none", actual="none", ok=True)
 
     def _maintenances(self, found: Page, about: frozenset[str], context: Context) -> Iterator[Finding]:
         now = context.clock.now()
@@ -128,14 +134,16 @@ class Statuspage(Parameters):
             if when:
                 met += 1
                 yield find(
-                    f"maintenance '{event.name}'",
+                    f"{found.name}: maintenance '{event.name}'",
                     expected=f"not during {when[0]}",
                     actual=_span(event),
                     ok=False,
                     observe=self.maintenance == "observe",
                 )
         if not met:
-            yield find("maintenance", expected=f"none during {' or '.join(spans)}", actual="none", ok=True)
+            yield find(
+                f"{found.name}: maintenance", expected=f"none during {' or '.join(spans)}", actual="none", ok=True
+            )
 
 
 def _is(component: Component, name: str) -> bool:

@@ -141,7 +141,7 @@ def test_the_words_of_a_phase_are_attestations_as_saf_reads_them(gates):
         "updated_by": "marta.release@ehr.example",
     }
     frequencies = {entry["control_id"]: entry["frequency"] for entry in entries}
-    assert (frequencies["4.3.1"], frequencies["6.3.2"]) == ("1d", "90d")
+    assert (frequencies["4.1.1"], frequencies["6.3.2"]) == ("7d", "90d")
     for entry in entries:
         asked = gates[entry["control_id"]].parameters.get("valid_for")
         assert not asked or parse_duration(entry["frequency"]) <= max(parse_duration(asked), parse_duration("1d"))

@@ -119,17 +119,17 @@ def test_nothing_open_passes_and_says_who_was_asked(vendor: StandIn) -> None:
         (
             PAGERDUTY,
             {"/incidents": duty(FIRE)},
-            "incident #1234: expected none open, got acknowledged, P2/high, of My Mail Service, since 2026-01-05 08:30",
+            "source 1 (pagerduty): incident #1234: expected none open, got acknowledged, P2/high, of My Mail Serv",
         ),
         (
             GENIE,
             {"/v1/incidents": {"data": [OPSGENIE, OPSGENIE | {"status": "resolved"}]}},
-            "incident #1791: expected none open, got open, P1, of 0df9ebb4-0f5a-4b67-9bc3-1f3ab9d1a0f1, since 2026-",
+            "source 1 (opsgenie): incident #1791: expected none open, got open, P1, of 0df9ebb4-",
         ),
         (
             {"of": "statuspage", "url": "/s"},
             {"/s/api/v2/summary.json": PAGE},
-            "incident 'Slow': expected none open, got monitoring, major, of API, since 2026-01-05 08:00 UTC",
+            "source 1 (statuspage): incident 'Slow': expected none open, got monitoring, major, of API, since 2026",
         ),
         (
             {"of": "json", "url": "/list?state=all", "at": "result.items", "id": "key", "severity": "level"},
@@ -143,7 +143,7 @@ def test_nothing_open_passes_and_says_who_was_asked(vendor: StandIn) -> None:
                     }
                 }
             },
-            "incident INC-7: expected none open, got Open, 2, of web",
+            "source 1 (json): incident INC-7: expected none open, got Open, 2, of web",
         ),
     ],
 )
@@ -178,7 +178,7 @@ def test_only_what_concerns_counts(vendor: StandIn, services: Any, severities: A
 def test_a_service_of_opsgenie_is_known_by_its_name(vendor: StandIn) -> None:
     vendor.routes["/v1/incidents"] = (200, {"data": [OPSGENIE]})
     assert said(run(vendor, GENIE | {"services": "danger"}))[0].startswith(
-        "incident #1791: expected none open, got open, P1, of Danger, since"
+        "source 1 (opsgenie): incident #1791: expected none open, got open, P1, of Danger, since"
     )
 
 
@@ -201,7 +201,7 @@ def test_an_incident_of_no_service_and_no_severity_counts(vendor: StandIn) -> No
     bare = {key: FIRE[key] for key in ("id", "status")}
     vendor.routes["/incidents"] = (200, duty(bare))
     assert said(run(vendor, PAGERDUTY | {"services": "Web"}, severities="P1")) == [
-        "incident #PT4KHLK: expected none open, got acknowledged"
+        "source 1 (pagerduty): incident #PT4KHLK: expected none open, got acknowledged"
     ]
 
 

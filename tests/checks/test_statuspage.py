@@ -206,8 +206,8 @@ def test_a_page_where_all_is_well_passes_and_says_how_much_was_looked_at(vendor:
     seen = run(vendor, (20, 21))
     assert (seen.status, said(seen)) == (Status.PASSED, [])
     told = [str(finding) for finding in seen.findings]
-    assert "page Acme: last update: expected any time, got 2026-01-02 09:00 UTC, 3 days ago" in told
-    assert "maintenance: expected none during the release's window or now, got none" in told
+    assert "Acme: last update: expected any time, got 2026-01-02 09:00 UTC, 3 days ago" in told
+    assert "Acme: maintenance: expected none during the release's window or now, got none" in told
     assert told[-1] == "components looked at: expected >= 1, got 3"
 
 
@@ -247,7 +247,7 @@ def test_documented_shapes_are_read(
         ({"components": "storage"}, 2, []),
         ({"components": "c3"}, 1, []),
         ({"components": ["us-east-1", "Dashboard"]}, 2, []),
-        ({"region": "eu-west-1"}, 1, ["component eu-west-1 / Storage: expected operational, got partial_outage"]),
+        ({"region": "eu-west-1"}, 1, ["Acme: component eu-west-1 / Storage: expected operational, got partial_outage"]),
         ({"components": "Storage", "region": "us-east-1"}, 1, []),
         ({"accept": ["operational", "partial_outage"]}, 3, []),
     ],
@@ -269,7 +269,7 @@ def test_only_what_is_asked_for_is_judged(
 )
 def test_an_open_incident_counts_where_it_concerns(vendor: StandIn, fields: dict[str, Any], counts: bool) -> None:
     vendor.routes[SUMMARY] = (200, atlassian(incidents=[event("Slow", [US]), event("Gone", [], status="resolved")]))
-    wanted = ["incident 'Slow': expected resolved, got investigating, impact minor since 2026-01-05 08:00 UTC"]
+    wanted = ["Acme: incident 'Slow': expected resolved, got investigating, impact minor since 2026-01-05 08:00 UTC"]
     seen = run(vendor, **fields)
     assert (said(seen), seen.status) == (wanted if counts else [], Status.FAILED if counts else Status.PASSED)
 
@@ -302,7 +302,7 @@ def test_maintenance_counts_where_it_overlaps(
         assert (said(seen), seen.status) == ([], Status.PASSED)
         return
     (line,) = said(seen)
-    assert line.startswith(f"maintenance 'Disks': expected not during {where}, got scheduled, from 2026-01-05 ")
+    assert line.startswith(f"Acme: maintenance 'Disks': expected not during {where}, got scheduled, from 2026-01-05 ")
     assert line.endswith(f" to 2026-01-05 {hours[1]:02}:00 UTC")
 
 
@@ -310,11 +310,12 @@ def test_a_page_of_better_stack_is_found_and_judged(vendor: StandIn) -> None:
     vendor.routes[INDEX] = (200, BETTERSTACK)
     seen = run(vendor, (20, 21), components="Mail")
     assert said(seen) == [
-        "incident 'Slow mail': expected resolved, got degraded_performance, impact minor since 2026-01-05 08:00 UTC"
+        "Acme: incident 'Slow mail': expected resolved, got degraded_performance, impact minor since 2026-01-05"
+        " 08:00 UTC"
     ]
     seen = run(vendor, (20, 21), components="Numbers", format="betterstack")
-    assert said(seen)[0] == "component eu-west-1 / Numbers: expected operational, got not_monitored"
-    assert said(seen)[1].startswith("maintenance 'New disks': expected not during the release's window")
+    assert said(seen)[0] == "Acme: component eu-west-1 / Numbers: expected operational, got not_monitored"
+    assert said(seen)[1].startswith("Acme: maintenance 'New disks': expected not during the release's window")
 
 
 def test_a_page_of_instatus_is_found_with_its_components(vendor: StandIn) -> None:
@@ -323,9 +324,9 @@ def test_a_page_of_instatus_is_found_with_its_components(vendor: StandIn) -> Non
     vendor.routes |= {SHORT: (200, INSTATUS), "/v3/components.json": (200, listed)}
     seen = run(vendor, (19, 20), components="API", region="EU")
     assert [line.partition(",")[0] for line in said(seen)] == [
-        "component EU / API: expected operational",
-        "incident 'An issue with our API': expected resolved",
-        "maintenance 'Database maintenance': expected not during the release's window",
+        "Acme: component EU / API: expected operational",
+        "Acme: incident 'An issue with our API': expected resolved",
+        "Acme: maintenance 'Database maintenance': expected not during the release's window",
     ]
     vendor.routes[SHORT] = (200, {"page": {**INSTATUS["page"], "status": "UP"}})
     del vendor.routes["/v3/components.json"]
@@ -338,7 +339,7 @@ def test_a_stale_page_is_said(vendor: StandIn) -> None:
     seen = run(vendor, max_age="2d")
     assert seen.status is Status.INCONCLUSIVE
     assert said(seen) == [
-        "page Acme: last update: expected at most 2d ago, got 2026-01-02 09:00 UTC, 3 days ago",
+        "Acme: last update: expected at most 2d ago, got 2026-01-02 09:00 UTC, 3 days ago",
     ]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import requests
 from releasegate_demo import control, population
 from releasegate_demo.control import BREAKS, DemoError
 from releasegate_demo.place import Place, read_json
@@ -54,7 +55,7 @@ def test_secrets_are_private_and_not_in_repr(demo: Any) -> None:
 def test_the_environment_is_complete(demo: Any) -> None:
     told = demo.info.environment()
     names = {"URL", "HTTPS_URL", "CA", "DSN", "OWNER_DSN", "LOG", "MIGRATION_LOG", "BACKFILL_LOG"}
-    names |= {"BACKUPS", "UNLOCK", "WAL"}
+    names |= {"BACKUPS", "UNLOCK", "WAL", "VENDORS", "VENDOR_KEY"}
     for kind in ("CLINICIAN", "ADMIN", "BILLING", "PORTAL"):
         names |= {f"{kind}_EMAIL", f"{kind}_PASSWORD"}
     assert set(told) == {f"RELEASEGATE_DEMO_{name}" for name in names}
@@ -283,6 +284,17 @@ def _lacks_record(demo: Any, visit: Any) -> bool:
     return bool(known == 1)
 
 
+def _pages_people(demo: Any, visit: Any) -> bool:
+    assert visit().get("/healthz").status_code == 200
+    url = demo.info.vendors_url
+    page = requests.get(f"{url}/status/resend/api/v2/summary.json", timeout=20).json()
+    headers = {"Authorization": f"Token token={demo.info.vendor_key}"}
+    paged = requests.get(f"{url}/pagerduty/incidents", headers=headers, timeout=20).json()["incidents"]
+    broken = page["status"]["indicator"] == "major"
+    assert bool(paged) is broken
+    return broken
+
+
 SHOWS: dict[str, Callable[[Any, Any], bool]] = {
     "errors": _codes,
     "latency": _is_slow,
@@ -290,6 +302,7 @@ SHOWS: dict[str, Callable[[Any, Any], bool]] = {
     "orphan": _has_orphan,
     "index": _has_invalid_index,
     "health": _is_unhealthy,
+    "mail": _pages_people,
     "log": _leaks,
     "flow": _loses_notes,
     "login": _locks_staff_out,

@@ -106,7 +106,9 @@ def faults(policies: list[Policy], allowed: set[tuple[str, ...]]) -> list[str]:
 
 def _open(policy: Policy, directive: str, allowed: set[tuple[str, ...]]) -> list[str]:
     if policy.sources(directive) is None:
-        return [] if (directive, "*") in allowed else [f"neither {directive} nor default-src"]
+        return (
+            [] if directive == "style-src" or (directive, "*") in allowed else [f"neither {directive} nor default-src"]
+        )
     # A source of the fallback may be allowed under either name: where it is written, or what it is for.
     names = (directive, "default-src") if directive not in policy.directives else (directive,)
     unsafe = policy.unsafe(directive)

@@ -101,7 +101,7 @@ def faults(policies: list[Policy], allowed: set[tuple[str, ...]]) -> list[str]:
         if all(open_to):
             least = min(open_to, key=len)
             found += least
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _open(policy: Policy, directive: str, allowed: set[tuple[str, ...]]) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, StrictBool, field_validator
+from pydantic import ConfigDict, Field, StrictBool, field_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import nearest
@@ -32,8 +32,17 @@ __all__ = ["Bad", "Constraints"]
 _SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+", re.IGNORECASE)
 
 
+def _or_columns_alone(schema: dict[str, Any]) -> None:
+    """Let the schema of a bad row take its short form too."""
+    whole = dict(schema)
+    schema.clear()
+    schema["anyOf"] = [whole, {"type": "object", "minProperties": 1, "not": {"required": ["row"]}}]
+
+
 class Bad(Parameters):
     """One bad row."""
+
+    model_config = ConfigDict(json_schema_extra=_or_columns_alone)
 
     row: dict[str, Any] = Field(min_length=1)
     """The values that make a good row a bad one, by column."""

@@ -220,7 +220,8 @@ def _head(title: str, text: str) -> str:
 
 def _table(model: Any) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    properties = model.model_json_schema(by_alias=True)["properties"]
+    schema = model.model_json_schema(by_alias=True)
+    properties = (schema if "properties" in schema else schema["anyOf"][0])["properties"]
     for name, field in model.model_fields.items():
         key = field.alias or name
         default = "required" if field.is_required() else f"`{_default(field.default, properties[key])}`"

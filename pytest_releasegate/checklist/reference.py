@@ -82,6 +82,26 @@ environments:
 """
 
 
+_VENDORS = """\
+      mail_domain: ${env:PREFIX_MAIL_DOMAIN}
+      resend_key: ${env:PREFIX_RESEND_KEY}
+      resend_api: "" # the vendor's own, as the next two; on this machine, a stand-in's
+      twilio_account: ${env:PREFIX_TWILIO_ACCOUNT}
+      twilio_key: ${env:PREFIX_TWILIO_KEY}
+      twilio_api: ""
+      stripe_key: ${env:PREFIX_STRIPE_KEY}
+      stripe_api: ""
+      supabase_key: ${env:PREFIX_SUPABASE_KEY}
+      supabase_url: ${env:PREFIX_SUPABASE_URL}
+      functions_url: ${env:PREFIX_SUPABASE_URL}/functions/v1
+      pagerduty_key: ${env:PREFIX_PAGERDUTY_KEY}
+      pagerduty_url: https://api.pagerduty.com
+      supabase_status: https://status.supabase.com
+      resend_status: https://resend-status.com
+      twilio_status: https://status.twilio.com
+      cdn_status: ${env:PREFIX_CDN_STATUS}"""
+
+
 def _environment(prefix: str, name: str, url: str, database: str) -> str:
     return f"""\
     base_url: {url}
@@ -94,6 +114,7 @@ def _environment(prefix: str, name: str, url: str, database: str) -> str:
       migration_log: ${{env:{prefix}_MIGRATION_LOG}}
       backfill_log: ${{env:{prefix}_BACKFILL_LOG}}
       clinician: ${{env:RELEASEGATE_{name.upper()}_CLINICIAN_EMAIL}}
+{_VENDORS.replace("PREFIX", prefix)}
     allow: [probes, writes_through_app]"""
 
 

@@ -28,6 +28,15 @@ __all__ = ["Credential"]
 
 _SECRET = ("key", "user", "token")
 _SHORTEST_KEY = 6
+_TAKES: dict[str, tuple[str, ...]] = {
+    "resend": ("domain",),
+    "twilio": ("account", "user", "mode", "reason"),
+    "stripe": ("mode", "reason"),
+    "supabase_storage": ("bucket",),
+    "s3": ("bucket", "user", "region", "token"),
+    "smtp": ("user",),
+    "github": (),
+}
 
 
 class Credential(Parameters):
@@ -75,6 +84,15 @@ class Credential(Parameters):
         if text and "${" not in text:
             raise ValueError("expected a reference such as ${env:NAME}, got the secret itself")
         return text
+
+    @model_validator(mode="after")
+    def _only_its_own(self) -> Credential:
+        """What a service does not look at would seem to be looked at."""
+        taken = {*_TAKES[self.service], "service", "key", "api", "ca", "scopes", "expires_in"}
+        for name in type(self).model_fields:
+            if name not in taken and getattr(self, name):
+                raise ValueError(f"{self.service} takes no `{name}`; it takes {', '.join(sorted(taken))}")
+        return self
 
     @model_validator(mode="after")
     def _with_a_reason(self) -> Credential:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,19 +20,42 @@ if TYPE_CHECKING:
 __all__ = ["sign_in"]
 
 _SECONDS = 20.0
+_SLACK = 0.25
 _PORTS = {"smtp": 587, "smtps": 465}
 _REFUSED = (534, 535, 538)
 _BROKEN = 500
 
 
 def sign_in(key: Key, context: Context) -> Told:
-    """Sign in and leave; a server without TLS gets no password."""
+    """Sign in and leave, within the gate's time; a server without TLS gets no password."""
+    limit = context.remaining(_SECONDS)
+    trusted = authority_file(context.root, context.resolve(key.ca, secret=False))
+    told: list[Told | Exception] = []
+
+    def talk() -> None:
+        try:
+            told.append(_sign_in(key, ssl.create_default_context(cafile=trusted or None), limit))
+        except Exception as error:  # every kind: it is raised in the caller's thread
+            told.append(error)
+
+    # in a thread of its own, because lines that drip in cannot be bounded otherwise
+    thread = Thread(target=talk, name="releasegate-smtp", daemon=True)
+    thread.start()
+    thread.join(limit + _SLACK)
+    if not told:
+        raise Away(f"{key.api}: no full answer within {limit:.3g} s")
+    if isinstance(told[0], Exception):
+        raise told[0]
+    return told[0]
+
+
+def _sign_in(key: Key, tls: ssl.SSLContext, limit: float) -> Told:
     parts = urlsplit(key.api if "://" in key.api else f"smtp://{key.api}")
     if parts.scheme not in _PORTS or not parts.hostname:
         raise CannotLook(f"api '{key.api}': expected a mail server", "write it as smtp://host:587 or smtps://host:465")
     port = parts.port or _PORTS[parts.scheme]
     try:
-        return _try(parts.scheme, parts.hostname, port, key, context)
+        return _try(parts.scheme, parts.hostname, port, key, tls, limit)
     except ssl.SSLError as error:
         why = getattr(error, "verify_message", "") or error.reason or error
         raise CannotLook(f"{parts.hostname}:{port}: TLS failed: {why}", "name the authority's file as `ca`") from None
@@ -50,10 +74,7 @@ def sign_in(key: Key, context: Context) -> Told:
         raise CannotLook(f"{parts.hostname}:{port}: cannot sign in: {why}", "are name and `api` right?") from None
 
 
-def _try(scheme: str, host: str, port: int, key: Key, context: Context) -> Told:
-    trusted = authority_file(context.root, context.resolve(key.ca, secret=False))
-    tls = ssl.create_default_context(cafile=trusted or None)
-    limit = context.remaining(_SECONDS)
+def _try(scheme: str, host: str, port: int, key: Key, tls: ssl.SSLContext, limit: float) -> Told:
     if scheme == "smtps":
         server: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=limit, context=tls)
     else:

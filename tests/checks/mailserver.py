@@ -24,10 +24,13 @@ class Mail:
 
     port: int = 0
     starttls: bool = True
+    implicit: bool = False
+    drip: bool = False
     auth: str = "AUTH PLAIN LOGIN"
     greeting: str = "220 mail.example ESMTP"
     reply: str = ""
     told: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
 
 
 def _handler(mail: Mail, tls: ssl.SSLContext) -> type[socketserver.StreamRequestHandler]:
@@ -41,24 +44,32 @@ def _handler(mail: Mail, tls: ssl.SSLContext) -> type[socketserver.StreamRequest
             self.request.close()
 
         def talk(self) -> None:
-            secure = False
+            self.secure = False
+            if mail.implicit:
+                self.wrap()
+            while mail.drip and not mail.over.wait(0.02):
+                self.wfile.write(b"2")
             self.say(mail.greeting)
             while line := self.rfile.readline().decode().strip():
                 mail.told.append(line)
-                word = line.split()[0].upper()
-                if word == "EHLO":
-                    offers = [mail.auth] if secure or not mail.starttls else ["STARTTLS"]
-                    self.say(*[f"250-{offer}" for offer in ["mail.example", *offers] if offer], "250 SIZE 1000")
-                elif word == "STARTTLS" and mail.starttls:
-                    self.say("220 go ahead")
-                    self.request = tls.wrap_socket(self.request, server_side=True)
-                    self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb")
-                    secure = True
-                elif word == "AUTH" and secure:
-                    right = line.split()[-1] == WORD
-                    self.say(mail.reply or ("235 2.7.0 accepted" if right else "535 5.7.8 not accepted"))
-                else:
-                    self.say("221 bye" if word == "QUIT" else "502 5.5.1 no")
+                self.say(*self.replies(line))
+                if line.upper() == "STARTTLS":
+                    self.wrap()
+
+        def replies(self, line: str) -> list[str]:
+            word = line.split()[0].upper()
+            if word == "EHLO":
+                offers = [mail.auth] if self.secure or not mail.starttls else ["STARTTLS"]
+                return [f"250-{offer}" for offer in ["mail.example", *offers] if offer] + ["250 SIZE 1000"]
+            if word == "AUTH" and self.secure:
+                right = line.split()[-1] == WORD
+                return [mail.reply or ("235 2.7.0 accepted" if right else "535 5.7.8 not accepted")]
+            return [{"QUIT": "221 bye", "STARTTLS": "220 go ahead"}.get(word, "502 5.5.1 no")]
+
+        def wrap(self) -> None:
+            self.request = tls.wrap_socket(self.request, server_side=True)
+            self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb")
+            self.secure = True
 
         def say(self, *lines: str) -> None:
             self.wfile.write("".join(f"{line}\r\n" for line in lines).encode())
@@ -81,6 +92,7 @@ def mail_server(authority: trustme.CA) -> Iterator[Mail]:
     try:
         yield mail
     finally:
+        mail.over.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -402,6 +402,8 @@ def test_a_key_that_was_set_badly_is_said(vendor: StandIn, key: str) -> None:
         ({"service": "stripe", "key": KEY}, "got the secret itself"),
         ({"service": "stripe", "key": "${env:K}", "mode": "any"}, "`mode: any` needs a `reason`"),
         ({"service": "smtp", "key": "${env:K}"}, "smtp needs `api`"),
+        ({"service": "stripe", "key": "${env:K}", "domain": "a.example"}, "stripe takes no `domain`; it takes"),
+        ({"service": "github", "key": "${env:K}", "mode": "any", "reason": "x"}, "github takes no `mode`"),
         ({"service": "paypal", "key": "${env:K}"}, "service"),
     ],
 )
@@ -434,6 +436,23 @@ def test_signing_in_to_a_mail_server_sends_nothing(mail: Mail, authority: trustm
     words = [line.split()[0].upper() for line in mail.told]
     assert words == ["EHLO", "STARTTLS", "EHLO", "AUTH", "QUIT"]
     assert "correct-horse" not in repr(seen)
+
+
+def test_signing_in_over_tls_from_the_start(mail: Mail, authority: trustme.CA, tmp_path: Path) -> None:
+    mail.implicit, mail.starttls = True, False
+    authority.cert_pem.write_to_path(str(tmp_path / "ca"))
+    api = f"smtps://localhost:{mail.port}"
+    check = Credential(service="smtp", key="${env:WORD}", user="mailer", api=api, ca="ca")
+    assert look(check, Environment(name="staging"), root=tmp_path, variables={"WORD": WORD}).status is Status.PASSED
+    assert [line.split()[0] for line in mail.told] == ["ehlo", "AUTH", "QUIT"]
+
+
+def test_a_mail_server_that_never_ends_its_line_ends_with_the_gates_time(mail: Mail) -> None:
+    mail.drip = True
+    check = Credential(service="smtp", key="${env:WORD}", user="mailer", api=f"smtp://localhost:{mail.port}")
+    seen = look(check, Environment(name="staging"), variables={"WORD": WORD}, timeout=timedelta(seconds=0.3))
+    assert seen.status is Status.INCONCLUSIVE
+    assert f"smtp://localhost:{mail.port}: no full answer within 0.3 s" in said(seen)[0]
 
 
 def test_a_wrong_password_fails(mail: Mail, authority: trustme.CA, tmp_path: Path) -> None:

@@ -130,7 +130,9 @@ class Statuspage(Parameters):
             spans = {"the release's window": context.release.window, **spans}
         met = 0
         for event in _about(found.maintenances, about):
-            when = [name for name, (start, end) in spans.items() if event.overlaps(start, end)]
+            when = [name for name, span in spans.items() if event.overlaps(*span)]
+            if event.under_way and not when:
+                when = ["now"]  # it takes longer than planned, or began before
             if when:
                 met += 1
                 yield find(

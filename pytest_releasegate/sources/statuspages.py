@@ -35,6 +35,7 @@ _WORDS = {
 }
 _IMPACT_OF = {"degraded_performance": "minor", "partial_outage": "major", "major_outage": "critical"}
 _OVER = {"resolved", "postmortem", "completed"}
+_UNDER_WAY = {"in_progress", "verifying", "inprogress"}
 _NO_END = datetime.max.replace(tzinfo=UTC)
 
 
@@ -63,6 +64,11 @@ class Event:
     end: datetime | None
     components: frozenset[str]
     """The ids of the components that it is about; none where the page does not say, so it may be about all."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the page says that it goes on, whatever was planned."""
+        return self.state in _UNDER_WAY
 
     def overlaps(self, start: datetime, end: datetime) -> bool:
         """Whether it shares an instant with the span; one without a known beginning may."""

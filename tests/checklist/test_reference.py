@@ -127,6 +127,18 @@ def test_every_gate_that_a_person_answers_has_a_sentence_of_its_own(gates):
     assert [text for text, count in Counter(said.values()).items() if count > 1] == []
 
 
+def test_each_value_that_a_gate_names_is_declared_for_each_environment():
+    named = {
+        name
+        for path in (ROOT / "gates").glob("*")
+        if path.suffix in {".yaml", ".py"} and path.stem != "environments"
+        for name in re.findall(r"\$\{value:(\w+)\}", path.read_text("utf-8"))
+    }
+    environments = yaml.safe_load((ROOT / "gates" / "environments.yaml").read_text("utf-8"))["environments"]
+    assert len(named) > 10
+    assert {name: named - one["values"].keys() for name, one in environments.items()} == {"demo": set(), "prod": set()}
+
+
 def test_the_words_of_a_phase_are_attestations_as_saf_reads_them(gates):
     at = datetime(2031, 5, 1, 20, tzinfo=UTC)
     some = [gate for gate in gates.values() if gate.phase in ("predeploy", "compliance")]

@@ -33,49 +33,58 @@ class Mail:
     over: threading.Event = field(default_factory=threading.Event)
 
 
-def _handler(mail: Mail, tls: ssl.SSLContext) -> type[socketserver.StreamRequestHandler]:
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            with suppress(OSError):
-                self.talk()
-            with suppress(OSError):
-                self.wfile.close()
-            self.rfile.close()
-            self.request.close()
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
 
-        def talk(self) -> None:
-            self.secure = False
-            if mail.implicit:
+    def __init__(self, mail: Mail, tls: ssl.SSLContext) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.mail = mail
+        self.tls = tls
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    server: _Server
+    secure = False
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            self.talk()
+        with suppress(OSError):
+            self.wfile.close()
+        self.rfile.close()
+        self.request.close()
+
+    def talk(self) -> None:
+        mail = self.server.mail
+        if mail.implicit:
+            self.wrap()
+        while mail.drip and not mail.over.wait(0.02):
+            self.wfile.write(b"2")
+        self.say(mail.greeting)
+        while line := self.rfile.readline().decode().strip():
+            mail.told.append(line)
+            self.say(*self.replies(line))
+            if line.upper() == "STARTTLS":
                 self.wrap()
-            while mail.drip and not mail.over.wait(0.02):
-                self.wfile.write(b"2")
-            self.say(mail.greeting)
-            while line := self.rfile.readline().decode().strip():
-                mail.told.append(line)
-                self.say(*self.replies(line))
-                if line.upper() == "STARTTLS":
-                    self.wrap()
 
-        def replies(self, line: str) -> list[str]:
-            word = line.split()[0].upper()
-            if word == "EHLO":
-                offers = [mail.auth] if self.secure or not mail.starttls else ["STARTTLS"]
-                return [f"250-{offer}" for offer in ["mail.example", *offers] if offer] + ["250 SIZE 1000"]
-            if word == "AUTH" and self.secure:
-                right = line.split()[-1] == WORD
-                return [mail.reply or ("235 2.7.0 accepted" if right else "535 5.7.8 not accepted")]
-            return [{"QUIT": "221 bye", "STARTTLS": "220 go ahead"}.get(word, "502 5.5.1 no")]
+    def replies(self, line: str) -> list[str]:
+        word = line.split()[0].upper()
+        if word == "EHLO":
+            offers = [self.server.mail.auth] if self.secure or not self.server.mail.starttls else ["STARTTLS"]
+            return [f"250-{offer}" for offer in ["mail.example", *offers] if offer] + ["250 SIZE 1000"]
+        if word == "AUTH" and self.secure:
+            right = line.split()[-1] == WORD
+            return [self.server.mail.reply or ("235 2.7.0 accepted" if right else "535 5.7.8 not accepted")]
+        return [{"QUIT": "221 bye", "STARTTLS": "220 go ahead"}.get(word, "502 5.5.1 no")]
 
-        def wrap(self) -> None:
-            self.request = tls.wrap_socket(self.request, server_side=True)
-            self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb")
-            self.secure = True
+    def wrap(self) -> None:
+        self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb")
+        self.secure = True
 
-        def say(self, *lines: str) -> None:
-            self.wfile.write("".join(f"{line}\r\n" for line in lines).encode())
-            self.wfile.flush()
-
-    return Handler
+    def say(self, *lines: str) -> None:
+        self.wfile.write("".join(f"{line}\r\n" for line in lines).encode())
+        self.wfile.flush()
 
 
 @contextmanager
@@ -84,8 +93,7 @@ def mail_server(authority: trustme.CA) -> Iterator[Mail]:
     mail = Mail()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(mail, tls))
-    server.daemon_threads = True
+    server = _Server(mail, tls)
     mail.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -306,6 +306,15 @@ def test_maintenance_counts_where_it_overlaps(
     assert line.endswith(f" to 2026-01-05 {hours[1]:02}:00 UTC")
 
 
+@pytest.mark.parametrize("hours", [(6, 7), (22, 23)])
+def test_maintenance_that_goes_on_counts_whatever_was_planned(vendor: StandIn, hours: tuple[int, int]) -> None:
+    times = [f"2026-01-05T{hour:02}:00:00.000Z" for hour in hours]
+    planned = event("Disks", [EU], status="in_progress", scheduled_for=times[0], scheduled_until=times[1])
+    vendor.routes[SUMMARY] = (200, atlassian(scheduled_maintenances=[planned]))
+    (line,) = said(run(vendor))
+    assert line.startswith("Acme: maintenance 'Disks': expected not during now, got in_progress, from ")
+
+
 def test_a_page_of_better_stack_is_found_and_judged(vendor: StandIn) -> None:
     vendor.routes[INDEX] = (200, BETTERSTACK)
     seen = run(vendor, (20, 21), components="Mail")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from pytest_releasegate.model import Environment
 from pytest_releasegate.sources.pgfiles import give, run
 from pytest_releasegate.sources.pgserver import PostgresServer, find_binaries, has_library
+from tests.conftest import missing_here
 
 PASSWORD = "correct-horse-battery"
 ROLES = f"""
@@ -37,12 +39,46 @@ do $$ declare name text; begin
     for name in select nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' loop
         execute format('drop schema %I cascade', name);
     end loop;
+    for name in select fdwname from pg_foreign_data_wrapper loop
+        execute format('drop foreign data wrapper %I cascade', name);
+    end loop;
+    for name in select evtname from pg_event_trigger loop
+        execute format('drop event trigger %I', name);
+    end loop;
+    for name in select pubname from pg_publication loop
+        execute format('drop publication %I', name);
+    end loop;
 end $$;
 create schema public;
 grant usage on schema public to public;
 """
 NewDatabase = Callable[..., Environment]
 Superuser = Callable[..., list[tuple[Any, ...]]]
+
+
+@contextmanager
+def _without_contrib() -> Iterator[None]:
+    """Skip what needs an extension that a server named by hand came without; every other server must have it."""
+    try:
+        yield
+    except psycopg.errors.FeatureNotSupported as error:
+        if "is not available" not in str(error):
+            raise
+        missing_here(str(error).splitlines()[0])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, Any, Any]:
+    """Tests whose fixtures make extensions."""
+    with _without_contrib():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    """Tests that make extensions."""
+    with _without_contrib():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -214,9 +214,10 @@ def checksum(columns: Sequence[Column], where: str = "") -> str:
 
 def _column(name: str, declared: str, base: str, *, folds: bool) -> Column:
     """Values of types without a hash that two databases share are hashed as their text."""
-    dimension = base.startswith("_")
     family = _HASHED.get(base.removeprefix("_"), "")
+    if base.startswith("_") and family:
+        # the hash of an array knows nothing of its dimensions
+        return Column(name, declared, f"{family}[]", f"{quoted(name)}::text")
     if not family:
         return Column(name, declared, "text", f"{quoted(name)}::text")
-    sql = f'{quoted(name)} collate "C"' if folds else quoted(name)
-    return Column(name, declared, f"{family}[]" if dimension else family, sql)
+    return Column(name, declared, family, f'{quoted(name)} collate "C"' if folds else quoted(name))

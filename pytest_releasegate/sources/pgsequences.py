@@ -46,8 +46,14 @@ select n.nspname, c.relname, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.s
            join pg_catalog.pg_class t on t.oid = f.relation and t.relkind in ('r', 'p') and not t.relispartition
            join pg_catalog.pg_namespace tn on tn.oid = t.relnamespace
            join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = f.number and not a.attisdropped
-           join pg_catalog.pg_type d on d.oid = a.atttypid
-           join pg_catalog.pg_type y on y.oid = case d.typtype when 'd' then d.typbasetype else d.oid end
+           join lateral (
+               with recursive base(typname, below) as (
+                   select t.typname, t.typbasetype from pg_catalog.pg_type t where t.oid = a.atttypid
+                   union all
+                   select t.typname, t.typbasetype from base join pg_catalog.pg_type t on t.oid = base.below
+               )
+               select typname from base where below = 0
+           ) y on true
            where f.sequence = s.seqrelid), '{}')
 from pg_catalog.pg_sequence s
 join pg_catalog.pg_class c on c.oid = s.seqrelid

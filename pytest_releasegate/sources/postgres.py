@@ -53,7 +53,7 @@ select set_config('statement_timeout', %(statement)s, true),
 from pg_catalog.pg_roles where rolname in (session_user, current_user)
 """
 _TOKEN = re.compile(
-    r"""--[^\n]*                                      # comment to the end of the line
+    r"""--[^\r\n]*                                    # comment to the end of the line
       | \b[eE]'(?:[^'\\]|\\.|'')*'                    # string with backslashes
       | '(?:[^']|'')*'
       | "(?:[^"]|"")*"
@@ -326,7 +326,9 @@ def _cannot_look(error: psycopg.Error, name: str, connection: psycopg.Connection
     if state is None:
         lost = connection.broken or connection.closed
         hint = "the connection was lost; look again" if lost else "correct the SQL, or what it gives, of the gate"
-        return CannotLook(f"database '{name}': {str(error).splitlines()[0]}", hint)
+        # what the driver cannot read it quotes, and it may be a value out of a row
+        message = str(error).splitlines()[0] if lost else re.sub(r"'[^']*'", "'...'", str(error).splitlines()[0])
+        return CannotLook(f"database '{name}': {message}", hint)
     message = said_by(error)
     hint = _HINTS.get(state, "").format(user=connection.info.user)
     if state == "42501" and "row-level security" in message:

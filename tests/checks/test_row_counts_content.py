@@ -240,6 +240,14 @@ def test_values_that_changed_places_are_seen(changed: Any, environment: Environm
         assert seen.status is Status.FAILED, told(seen)
 
 
+def test_an_array_of_other_dimensions_is_another_content(fresh_database: Any, superuser: Any) -> None:
+    environment = fresh_database("create table t (id int primary key, a int[]); insert into t values (1, '{1,2,3,4}')")
+    memory = Remembered(this=dict(look(Snapshot(checksums=True), environment).kept))
+    assert look(RowCounts(default="identical"), environment, memory=memory).status is Status.PASSED
+    superuser(environment, "update t set a = '{{1,2},{3,4}}'")
+    assert look(RowCounts(default="identical"), environment, memory=memory).status is Status.FAILED
+
+
 def test_a_checksum_of_another_way_or_of_nothing_does_not_compare(environment: Environment) -> None:
     kept = json.loads(json.dumps(dict(look(Snapshot(checksums=True), environment).kept)))
     sums = kept["row_counts/app/before"]["checksums"]

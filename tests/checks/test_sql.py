@@ -318,3 +318,15 @@ def test_connections_are_closed(environment: Environment, superuser: Any) -> Non
         if superuser(environment, query) == [(0,)]:
             return
     pytest.fail("the connection is still open")
+
+
+def test_a_carriage_return_ends_a_comment_too() -> None:
+    with pytest.raises(ValueError, match=r"got '\)' where none belongs"):
+        one_predicate("a = 1 -- \r) or (true")
+
+
+def test_what_the_driver_cannot_read_is_no_lost_connection(fresh_database: Any) -> None:
+    seen = look(Sql(query="select timestamptz 'infinity'", expect=1), fresh_database())
+    assert seen.status is Status.ERROR
+    assert "correct the SQL, or what it gives, of the gate" in seen.message
+    assert "infinity" not in seen.message

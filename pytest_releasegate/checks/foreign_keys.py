@@ -10,6 +10,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.pgkeys import filled, foreign_keys, orphans
+from pytest_releasegate.sources.pgscan import require_whole
 from pytest_releasegate.sources.pgtables import aligned, selected, user_tables
 from pytest_releasegate.sources.postgres import connect
 
@@ -60,6 +61,7 @@ class ForeignKeys(Parameters):
             numbers = dict(zip(plain, orphans(connection, context, plain), strict=True))
             children = list(dict.fromkeys(key.child for key in plain))
             held = filled(connection, context, children)
+            require_whole(connection, tables if plain else [])
         if keys:
             context.attach("foreign_keys.txt", "text/plain", _table(keys, numbers))
         yield from self._tell(keys, numbers)

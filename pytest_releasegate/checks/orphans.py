@@ -10,6 +10,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.pgkeys import compared, foreign_keys, orphans
+from pytest_releasegate.sources.pgscan import require_whole
 from pytest_releasegate.sources.pgtables import aligned, named, selected, user_tables
 from pytest_releasegate.sources.pgundeclared import Reference, candidates, pairs, resolved
 from pytest_releasegate.sources.postgres import connect, count_each, one_predicate
@@ -96,6 +97,7 @@ class Orphans(Parameters):
             plain = [key for key in keys if not key.temporal]
             numbers = dict(zip(plain, orphans(connection, context, plain, where), strict=True))
             held = compared(connection, context, plain, where)
+            require_whole(connection, everywhere)
             drafts = self._drafts(connection, context, everywhere, undeclared, where) if self.candidates else []
         if keys or drafts:
             context.attach("orphans.txt", "text/plain", _evidence(keys, numbers, where, drafts))

@@ -13,8 +13,9 @@ from pytest_releasegate.model import Ok
 from pytest_releasegate.sources.keydiff import Keys, walked
 from pytest_releasegate.sources.pgcontent import Buckets, as_text_always, layouts, mixed, row_hash
 from pytest_releasegate.sources.pgcounts import Asked, bounds, measure
+from pytest_releasegate.sources.pgmonitor import series
 from pytest_releasegate.sources.pgscan import SCAN_SECONDS, shared, together
-from pytest_releasegate.sources.postgres import bound
+from pytest_releasegate.sources.postgres import address, bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -59,9 +60,16 @@ class Pair:
 @contextmanager
 def pair(context: Context, before: str, after: str) -> Iterator[Pair]:
     """A read-only look into two databases at once, one connection each."""
+    same = CannotLook(
+        f"'{before}' and '{after}' are one database, which is always like itself", "correct their connection strings"
+    )
+    if address(context, before) == address(context, after):
+        raise same
     with shared(context, before, connections=1) as (first,):
         try:
             with shared(context, after, connections=1) as (second,):
+                if series(first) == series(second):
+                    raise same
                 yield Pair(context, (before, after), (first, second))
         except _OfTheOther as carried:
             raise carried.error from None

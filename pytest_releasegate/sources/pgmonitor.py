@@ -9,7 +9,7 @@ from pytest_releasegate.errors import CannotLook
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["SERIES", "one", "require_monitor", "rows"]
+__all__ = ["SERIES", "one", "require_monitor", "rows", "series"]
 
 Row = tuple[Any, ...]
 SERIES = """
@@ -37,3 +37,8 @@ def one(connection: psycopg.Connection[Any], query: str, values: dict[str, Any] 
     """The only row of a query of our own."""
     (row,) = rows(connection, query, values)
     return row
+
+
+def series(connection: psycopg.Connection[Any]) -> str:
+    """What tells this database of this server from all others, standbys too."""
+    return str(one(connection, f"select {SERIES}")[0])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources.postgres import bound, connect, several
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
     from pytest_releasegate.sources.pgtables import Table
 
-__all__ = ["MARKED", "Scan", "grouped", "scans", "shared", "spread", "together"]
+__all__ = ["MARKED", "Scan", "grouped", "require_whole", "scans", "shared", "spread", "together"]
 
 Rows = list[tuple[Any, ...]]
 _Part = TypeVar("_Part")
@@ -33,6 +34,15 @@ _TOGETHER = 50
 _SMALL = 8 * 1024 * 1024
 # a connection that has no more to do waits for the others, longer than one may be idle otherwise
 _PATIENCE = "select set_config('idle_in_transaction_session_timeout', %s, true)"
+# the catalogue as the snapshot has it, against the file of now
+_REWRITTEN = """
+select root from unnest(%s::bigint[]) root cross join lateral (
+    select root::oid as oid
+    union all
+    select relid from pg_catalog.pg_partition_tree(root::oid::regclass) where relid <> root::oid
+) part join pg_catalog.pg_class c on c.oid = part.oid
+where c.relkind = 'r' and c.relfilenode is distinct from pg_catalog.pg_relation_filenode(c.oid) limit 1
+"""
 _SIZES = """
 select oid, coalesce(pg_catalog.pg_relation_size(oid::regclass), 0) + coalesce((
     select sum(pg_catalog.pg_relation_size(relid)) from pg_catalog.pg_partition_tree(oid::regclass) where relid <> oid
@@ -107,6 +117,7 @@ def grouped(
         found.update(zip(places, _run(connection, context, texts, at_most), strict=True))
 
     spread(connections, _portions(connections[0], wanted), work)
+    require_whole(connections[0], [scan.table for scan in wanted])
     return [found[place] for place in range(len(wanted))]
 
 
@@ -143,6 +154,15 @@ def together(connections: Sequence[psycopg.Connection[Any]], jobs: Sequence[Call
                 _cancel(connections)
                 wait(tasks, timeout=0.2)
     return [task.result() for task in tasks]
+
+
+def require_whole(connection: psycopg.Connection[Any], read: Sequence[Table]) -> None:
+    """Raise `CannotLook` where a table was emptied or written anew meanwhile: to older snapshots it has no rows."""
+    tables = {table.oid: table for table in read if table.oid}
+    row = connection.execute(_REWRITTEN, [list(tables)]).fetchone()
+    if row:
+        label = tables[row[0]].label
+        raise CannotLook(f"{label} was truncated or rewritten while it was read", "look again when that has ended")
 
 
 def _next(queue: deque[_Part]) -> _Part | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
 
 __all__ = [
+    "address",
     "bound",
     "connect",
     "count_each",
@@ -99,7 +100,7 @@ def connect(
     """
     name = database_name(context, database)
     options = _options(context, name)
-    with one_connection(context, name, _address(options)):
+    with one_connection(context, name, _place(options)):
         yield from _transaction(context, name, options, at_most, snapshot, writable=writable)
 
 
@@ -130,7 +131,7 @@ def several(context: Context, database: str = "", *, most: int, least: int = 1) 
     A gate that opens a second connection while it holds one needs it: each alone would wait for the other.
     """
     name = database_name(context, database)
-    with reserve(context, name, _address(_options(context, name)), most, least) as number:
+    with reserve(context, name, address(context, name), most, least) as number:
         yield number
 
 
@@ -265,7 +266,12 @@ def servers(context: Context, database: str) -> tuple[list[tuple[str, int]], str
     return found, user, options.get("dbname") or user
 
 
-def _address(options: dict[str, Any]) -> str:
+def address(context: Context, database: str) -> str:
+    """Where a declared database is, whoever looks at it."""
+    return _place(_options(context, database))
+
+
+def _place(options: dict[str, Any]) -> str:
     return "|".join(str(options.get(key) or "") for key in ("service", "host", "hostaddr", "port", "dbname"))
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from pytest_releasegate.checks.foreign_keys import ForeignKeys
 from pytest_releasegate.checks.orphans import Orphans
 from pytest_releasegate.model import Environment, Status
+from pytest_releasegate.sources.pgkeys import foreign_keys
 from pytest_releasegate.testing import look
 
 SCRIPT = """
@@ -224,3 +226,18 @@ def test_keys_that_names_suggest_are_shown_and_never_judged(environment: Environ
     )
     taken = look(Orphans(candidates=True, keys={"notes.client_id": "clients.id"}), environment)
     assert "candidate public.notes" not in "".join(told(taken))
+
+
+def test_a_table_that_was_emptied_meanwhile_has_no_orphans_to_count(
+    environment: Environment, superuser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*asked: Any) -> Any:
+        superuser(environment, "truncate notes cascade")
+        return foreign_keys(*asked)
+
+    for module in ("orphans", "foreign_keys"):
+        monkeypatch.setattr(f"pytest_releasegate.checks.{module}.foreign_keys", late)
+    for check in (Orphans(), ForeignKeys()):
+        seen = look(check, environment)
+        assert seen.status is Status.ERROR
+        assert "public.notes was truncated or rewritten while it was read" in seen.message

@@ -107,6 +107,17 @@ def test_columns_and_tables_that_one_side_lacks_are_said(filled: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize("way", ["", "?options=-c%20work_mem%3D4MB", "&"])
+def test_a_database_by_another_name_is_still_itself(filled: Any, way: str, superuser: Any) -> None:
+    environment = filled("", SCRIPT)
+    dsn = environment.databases["app"]
+    other = dsn.replace("127.0.0.1", "localhost") if way == "&" else dsn + way
+    again = replace(environment, databases={"app": dsn, "again": other}, connections=1 if way == "" else 2)
+    seen = look(RowCounts(database="app", against="again", default="identical"), again)
+    assert seen.status is Status.ERROR
+    assert "'again' and 'app' are one database, which is always like itself" in seen.message
+
+
 def test_values_that_changed_places_are_another_content(filled: Any) -> None:
     swap = "update clients set name = 'name ' || (case id when 7 then 8 else 7 end) where id in (7, 8);"
     many = "update clients set name = 'name ' || (case id % 2 when 0 then id - 1 else id + 1 end);"

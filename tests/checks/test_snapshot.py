@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pytest_releasegate.check import SystemClock
 from pytest_releasegate.checks.snapshot import Snapshot
 from pytest_releasegate.model import Environment, Release, Status
+from pytest_releasegate.sources.pgtables import user_tables
 from pytest_releasegate.testing import Remembered, look
 
 if TYPE_CHECKING:
@@ -196,3 +197,18 @@ def test_two_tables_of_one_name_are_an_error(fresh_database: Any) -> None:
     seen = look(Snapshot(), fresh_database(script + fill))
     assert (seen.status, "two tables are called 'a.b.c'" in seen.message) == (Status.ERROR, True)
     assert counts(look(Snapshot(schemas=["a.b"]), fresh_database(script + fill))) == {"a.b.c": 2}
+
+
+def test_a_table_that_was_emptied_meanwhile_is_not_counted_as_empty(
+    fresh_database: Any, superuser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = fresh_database(SCRIPT)
+
+    def late(connection: Any, *rest: Any) -> Any:
+        superuser(environment, "truncate events_2")
+        return user_tables(connection, *rest)
+
+    monkeypatch.setattr("pytest_releasegate.checks.snapshot.user_tables", late)
+    seen = look(Snapshot(), environment)
+    assert seen.status is Status.ERROR
+    assert "public.events was truncated or rewritten while it was read" in seen.message

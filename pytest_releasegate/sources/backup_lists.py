@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -126,6 +127,8 @@ def _of_row(number: int, row: tuple[Any, ...]) -> Made:
     at = instant(row[0])
     if at is None and row[0] is not None:
         raise CannotLook("`sql` gave no instant in its first column", "select a timestamptz")
+    if row[1] is not None and (isinstance(row[1], str) or not isfinite(row[1])):
+        raise CannotLook("`sql` gave no size in its second column", "select a number of bytes, or null")
     name = str(row[2]) if len(row) == 3 else f"backup {number}"
     return Made(name=name, at=at, dated_by="the query's answer", size=None if row[1] is None else int(row[1]))
 

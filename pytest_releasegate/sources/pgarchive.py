@@ -88,7 +88,9 @@ class Contents:
     @property
     def summary(self) -> str:
         """How much there is in it."""
-        return f"{len(self.named('TABLE'))} tables, the rows of {len(self.named('TABLE DATA'))}"
+        of = re.search(r"^;\s+dbname: (.*)$", self.text, re.MULTILINE)
+        whose = f", of database '{of[1]}'" if of else ""
+        return f"{len(self.named('TABLE'))} tables, the rows of {len(self.named('TABLE DATA'))}{whose}"
 
 
 class Archive:

@@ -106,7 +106,9 @@ def line(seen: Any, name: str) -> str:
 def test_a_whole_archive_passes_and_is_kept(dumps: Path, name: str) -> None:
     seen = look(Backup(dump=str(dumps / name)))
     assert seen.status is Status.PASSED, (told(seen), seen.message)
-    assert line(seen, "its contents").endswith("got 2 tables, the rows of 2; each block read [yes]")
+    of = "2 tables, the rows of 2, of database 'db"
+    assert of in line(seen, "its contents")
+    assert line(seen, "its contents").endswith("; each block read [yes]")
     kept = seen.kept["backup/full"]
     assert (kept["name"], kept["location"], len(kept["sha256"])) == (name, str(dumps), 0 if name == "d" else 64)
     assert kept["dated_by"].startswith("its ")
@@ -438,6 +440,7 @@ def test_a_query_and_its_answer(fresh_database: Any) -> None:
     assert look(recent, environment).status is Status.PASSED
     assert look(Backup(sql="select now()"), environment).status is Status.ERROR
     assert look(Backup(sql="select now()::timestamp, 5"), environment).status is Status.ERROR
+    assert "gave no size" in look(Backup(sql="select now(), 'NaN'::float8"), environment).message
     assert look(Backup(sql="select null, 5"), environment).status is Status.INCONCLUSIVE
     unsized = Backup(sql="select now(), null", least_size="1kB")
     assert line(look(unsized, environment), "its size").endswith("got the source does not tell [cannot tell]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ _TOKEN = re.compile(
 )
 _CALL = re.compile(r"(?<![\w.$\"])(?:auth\.\w+\((?=\))|current_setting\()")
 _CAST = re.compile(r"::(?:\w+\.)?(?:\"[^\"]+\"|[a-z_]\w*(?: (?:varying|with(?:out)? time zone|precision))?)(?:\[\])?")
+_TRUE = {"true", "NOT false", "CURRENT_USER IS NOT NULL", "SESSION_USER IS NOT NULL", "now() IS NOT NULL"}
+_NUMBERS = re.compile(r"(-?\d+(?:\.\d+)?) (<|>|<=|>=|<>) (-?\d+(?:\.\d+)?)")
+_ORDER = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge, "<>": operator.ne}
 _NULLABLE = r"(?:auth\.(?:uid|jwt|role|email)\(\)|current_setting\('(?:[^']|'')*'(?:::text)?, true\))"
 _NULL = re.compile(rf"{_NULLABLE} IS NULL|NOT \(*{_NULLABLE} IS NOT NULL\)*")
 _SELECT = re.compile(r"\(\s*SELECT\b")
@@ -65,10 +69,12 @@ def always_true(text: str, never_null: Collection[str] = ()) -> bool:
     if len(parts) > 1:
         return all(always_true(part, never_null) for part in parts)
     part = unwrapped(text)
-    if plain(part) in ("true", "NOT false") or part.startswith("COALESCE(true,"):
+    if plain(part) in _TRUE or part.startswith("COALESCE(true,"):
         return True
     left, equals, right = part.partition(" = ")
     if equals and _constant(left) and _constant(left) == _constant(right):
+        return True
+    if (numbers := _NUMBERS.fullmatch(part)) and _ORDER[numbers[2]](float(numbers[1]), float(numbers[3])):
         return True
     column = left if equals and left == right else part.removesuffix(" IS NOT NULL")
     return column != part and column.strip('"') in never_null

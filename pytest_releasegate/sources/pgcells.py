@@ -174,10 +174,10 @@ def judge_inserts(
     text = f"{accepted} of {len(inside)} rows accepted"
     if cell.predicate:
         text = f"{accepted} of {len(inside)} rows with it accepted, {leaked} of {len(outside)} others"
-    if made:
-        return Seen(f"{text}; and one with {made[0]} is accepted", Ok.NO, look)
     if leaked or (accepted and cell.word == "denied"):
         return Seen(text, Ok.NO, look)
+    if made:
+        return Seen(f"{text}; and one with {made[0]} is accepted", Ok.NO, look)
     if unclear := next((why for why in (*inside, *outside) if isinstance(why, str)), ""):
         if cell.word == "allowed" and accepted:
             return Seen(text, Ok.YES, look)

@@ -139,10 +139,10 @@ class Matrix:
         ask = probes.changes(predicate)
         found = yield [ask]
         told = [(sort, pgprobes.accepted(state, what, poisoned)) for sort, state, what in found[ask].offers]
-        if True in [each for _, each in told]:
-            made = next((f", such as with {sort}" for sort, each in told if each is True and sort), "")
-            return Seen(f"{seen.text}; but they may be changed into rows without it{made}", Ok.NO, seen.look)
-        tried = [each for sort, each in told if not sort]
+        tried, made = [each for sort, each in told if not sort], [sort for sort, each in told if sort and each is True]
+        if True in tried or made:
+            such = "" if True in tried else f", such as with {made[0]}"
+            return Seen(f"{seen.text}; but they may be changed into rows without it{such}", Ok.NO, seen.look)
         unclear = next((why for why in tried if isinstance(why, str)), "")
         return Seen(f"{seen.text}; {unclear}", Ok.CANNOT_TELL, seen.look) if unclear else seen
 

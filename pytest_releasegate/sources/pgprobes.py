@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.sources.pgasks import COUNTER, READ, SAMPLE, SCRATCH, WRITE, Ask
 from pytest_releasegate.sources.pgtables import quoted
-from pytest_releasegate.sources.pgvariants import told, variants
+from pytest_releasegate.sources.pgvariants import identities, told, variants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,8 @@ __all__ = [
 POISON = "releasegate_poison"
 """The constraint that stops each write on a copy, where no column needs to."""
 _TOLD = 2
-_LOOKED_THROUGH = 10_000
+_LOOKED_THROUGH, _MADE_OF = 10_000, 500
+"""How many rows are looked through for others to offer, and for one to make another of."""
 # The planner moves a condition that names no column before the policies when it costs less than ten operators
 # (order_qual_clauses in createplan.c); the zeros make it cost more.
 _ZEROS = " + 0" * 24
@@ -151,7 +152,7 @@ class Probes:
         # and where the first rows are all alike in what policies ask for, others
         parts += [
             f"(select distinct on ({name}::text) {sort} as sort, {body} as body "
-            f"from {self._first_rows}{_where(predicate)} limit {SAMPLE})"
+            f"from {self._first(_LOOKED_THROUGH)}{_where(predicate)} limit {SAMPLE})"
             for sort, predicate in zip(("true", "false"), predicates, strict=False)
             if predicate != "false"
             for name in decisive
@@ -159,23 +160,20 @@ class Probes:
         return f"select array_agg(jsonb_build_array(sort, body)) from ({' union all '.join(parts)}) as offered"
 
     def _made(self, offered: Sequence[Column], unwanted: str) -> list[str]:
-        """Queries for a real row with values that the policies themselves name, each still an unwanted one."""
-        body = f"to_jsonb({quoted(self.table.name)}.*)"
-        row = f"select {body} as body from {self._first_rows}{_where(unwanted)} limit 1"
-        poisoned, queries = self.poison(offered), []
-        for change in variants(self.checks, [column.name for column in offered if column.name != poisoned]):
-            text, values = _literal(told(change)), _literal(json.dumps(change))
-            record = f"jsonb_populate_record(null::{self.table.sql}, made.body) as {quoted(self.table.name)}"
-            changed = f"select row.body || {values}::jsonb as body from ({row}) as row"
-            queries.append(
-                f"select array_agg(jsonb_build_array({text}::text, made.body)) from ({changed}) as made "
-                f"where exists (select from {record}{_where(unwanted)})"
-            )
+        """Queries for a real row with values that the policies themselves name, such that it is an unwanted one."""
+        own, poisoned, queries = quoted(self.table.name), self.poison(offered), []
+        names, who = [column.name for column in offered if column.name != poisoned], identities(self.persona.settings)
+        record = f"jsonb_populate_record(null::{self.table.sql}, made.body) as {own}"
+        for change in variants(self.checks, names, who):
+            text, values = _literal(told(change, who)), _literal(json.dumps(change))
+            rows = f"select to_jsonb({own}.*) || {values}::jsonb as body from {self._first(_MADE_OF)}"
+            fit = f"exists (select from {record}{_where(unwanted)})"
+            row = f"select body from ({rows}) as made where {fit} limit 1"
+            queries.append(f"select array_agg(jsonb_build_array({text}::text, body)) from ({row}) as row")
         return queries
 
-    @property
-    def _first_rows(self) -> str:
-        return f"(select * from {self.table.source} limit {_LOOKED_THROUGH}) as {quoted(self.table.name)}"
+    def _first(self, number: int) -> str:
+        return f"(select * from {self.table.source} limit {number}) as {quoted(self.table.name)}"
 
     @property
     def _record(self) -> str:

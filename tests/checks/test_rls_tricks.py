@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from pytest_releasegate.checks.rls import Rls
 from pytest_releasegate.model import Environment, Status
-from pytest_releasegate.sources.pgvariants import told, variants
+from pytest_releasegate.sources.pgvariants import identities, told, variants
 from pytest_releasegate.testing import look
 
 ANN, BEN = "00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b"
@@ -78,6 +79,13 @@ def test_rows_of_another_sort_are_offered_where_the_first_are_all_alike(
     assert seen_of(environment, "anon", "insert", "denied").status is Status.FAILED
 
 
+def test_a_row_of_the_caller_beyond_what_is_expected_is_offered(environment: Environment, superuser: Any) -> None:
+    superuser(environment, "update notes set status = 'old' where pages = 12")
+    seen = seen_of(environment, "ann", "insert", f"{OWN} and status = 'live'")
+    assert seen.status is Status.FAILED
+    assert "others; and one with author = the caller's is accepted" in seen.findings[1].actual
+
+
 @pytest.mark.parametrize(
     ("script", "actual"),
     [
@@ -101,12 +109,25 @@ def test_a_partition_that_a_persona_may_name_is_no_way_past_the_policies(
     ("check", "named"),
     [
         ("true", []),
-        ("(author = me())", []),
+        ("(author = me())", ["author = the caller's"]),
         ("((status)::text = 'it''s'::text)", ["status = it's"]),
         ("(status = ANY (ARRAY['a'::text, 'b'::text]))", ["status = a"]),
         ("((pages < '-5'::integer) OR (other = 1))", ["pages = -6"]),
+        ("((author = ( SELECT me() AS me)) AND may(pages))", ["author = the caller's"]),
+        (
+            "(((me())::text = (author)::text) OR (status ~~ 'by %'::text))",
+            ["status = by , author = the caller's", "status = by ", "author = the caller's"],
+        ),
+        ("(author = other)", []),
+        ("(pages IS NOT NULL)", ["pages = the caller's", "pages = now", "pages = 1"]),
         ("(pinned AND (author IS NULL))", ["author = null, pinned = true", "author = null", "pinned = true"]),
     ],
 )
 def test_values_that_a_condition_names(check: str, named: list[str]) -> None:
-    assert [told(each) for each in variants([check], ["status", "author", "pages", "pinned"])] == named
+    found = variants([check], ["status", "author", "pages", "pinned"], [ANN])
+    assert [told(each, [ANN]) for each in found] == named
+
+
+def test_whom_settings_name() -> None:
+    claims = json.dumps({"role": "authenticated", "email": "a@example.org", "sub": ANN, "aud": ["x"]})
+    assert identities({"app.user": "7", "request.jwt.claims": claims}) == ["7", ANN, "a@example.org"]

@@ -48,7 +48,11 @@ def identities(settings: Mapping[str, str]) -> list[str]:
     """The values in the settings by which policies may know somebody: of the claims `sub` first, and never the role."""
     found: list[str] = []
     for value in settings.values():
-        claims = json.loads(value) if value.startswith("{") else {"": value}
+        try:
+            read = json.loads(value)
+        except ValueError:
+            read = value
+        claims = read if isinstance(read, dict) else {"": value}
         scalars = {name: str(each) for name, each in claims.items() if isinstance(each, str | int) and name != "role"}
         found += [scalars[name] for name in sorted(scalars, key=lambda name: name != "sub")]
     return list(dict.fromkeys(found))

@@ -130,4 +130,9 @@ def test_values_that_a_condition_names(check: str, named: list[str]) -> None:
 
 def test_whom_settings_name() -> None:
     claims = json.dumps({"role": "authenticated", "email": "a@example.org", "sub": ANN, "aud": ["x"]})
-    assert identities({"app.user": "7", "request.jwt.claims": claims}) == ["7", ANN, "a@example.org"]
+    assert identities({"app.user": "7", "app.teams": "{1,2}", "request.jwt.claims": claims}) == [
+        "7",
+        "{1,2}",
+        ANN,
+        "a@example.org",
+    ]

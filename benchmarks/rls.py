@@ -127,7 +127,9 @@ def timed(run: Callable[[], None]) -> float:
 def matrix() -> Rls:
     """The gate's parameters, as they are read when gates are collected."""
     own = dict.fromkeys(COMMANDS, "owner = auth.uid()")
-    row = {"ann": own, "ben": own, "eve": "denied", "anon": "denied"}
+    # whoever is signed in may add rows of their own
+    eve = {**dict.fromkeys(COMMANDS, "denied"), "insert": "allowed"}
+    row = {"ann": own, "ben": own, "eve": eve, "anon": "denied"}
     return Rls.model_validate({"personas": WHO, "expect": {f"t{number:02}": row for number in range(TABLES)}})
 
 

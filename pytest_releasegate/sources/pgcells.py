@@ -169,15 +169,16 @@ def judge_exact(cell: Cell, reach: Reach, inside: Reach, wanted: int, total: int
 def judge_inserts(
     cell: Cell, inside: Sequence[bool | str], outside: Sequence[bool | str], look: str, made: Sequence[str] = ()
 ) -> Seen:
-    """Compare which offered rows were accepted with what is expected; `made` are accepted ones that must not be."""
+    """Compare which offered rows were accepted with what is expected; `made` are accepted ones besides."""
     accepted, leaked = inside.count(True), outside.count(True)
     text = f"{accepted} of {len(inside)} rows accepted"
     if cell.predicate:
         text = f"{accepted} of {len(inside)} rows with it accepted, {leaked} of {len(outside)} others"
     if leaked or (accepted and cell.word == "denied"):
         return Seen(text, Ok.NO, look)
-    if made:
-        return Seen(f"{text}; and one with {made[0]} is accepted", Ok.NO, look)
+    if made and (not accepted or cell.word != "allowed"):
+        ok = Ok.YES if cell.word == "allowed" else Ok.NO
+        return Seen(f"{text}; and one with {made[0]} is accepted", ok, look)
     if unclear := next((why for why in (*inside, *outside) if isinstance(why, str)), ""):
         if cell.word == "allowed" and accepted:
             return Seen(text, Ok.YES, look)

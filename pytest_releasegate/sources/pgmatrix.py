@@ -222,7 +222,7 @@ def _exact(
 
 
 def _insert(probes: Probes, cell: Cell) -> Steps:
-    total, ask = probes.total(), probes.inserts(cell.predicate, made=cell.word != "allowed")
+    total, ask = probes.total(), probes.inserts(cell.predicate)
     found = yield [total, ask]
     look = _LOOK[probes.where]
     if not _number(found, total):

@@ -108,7 +108,7 @@ class Probes:
         """How PostgreSQL would go about a write of all rows."""
         return Ask("json", f"explain (format json, costs off) {write}", self.persona.name, place=self.place)
 
-    def inserts(self, predicate: str, *, made: bool) -> Ask:
+    def inserts(self, predicate: str) -> Ask:
         """Which rows the policies let the persona insert: some that are there already, of both sorts, or made ones."""
         offered = [column for column in self.columns if column.insertable and not column.generated]
         names = ", ".join(quoted(column.name) for column in offered)
@@ -116,7 +116,7 @@ class Probes:
         asked = self._sample(predicate, *([_unless(predicate)] if predicate else []))
         unwanted = _unless(predicate)
         query = f"{query} select {_values(offered, self.poison(offered))} from {self._record}"
-        return self._offers(query, asked, self._made(offered, unwanted) if made else ())
+        return self._offers(query, asked, self._made(offered, unwanted))
 
     def changes(self, predicate: str) -> Ask:
         """Whether the policies let the persona change a row of theirs into one without the predicate.
@@ -137,7 +137,7 @@ class Probes:
         """The column whose NULL stops a write after the policies; on a copy a constraint does."""
         return "" if self.where == SCRATCH else poison(offered)
 
-    def _offers(self, sql: str, query: str, made: Sequence[str] = ()) -> Ask:
+    def _offers(self, sql: str, query: str, made: Sequence[str]) -> Ask:
         samples = (*((each, False, True) for each in made), (query, False, False), (query, True, False))
         return Ask("offers", sql, self.persona.name, True, self.where, self.place, self.rows, samples)
 

@@ -70,6 +70,15 @@ def test_rows_that_only_a_policy_names_are_offered_too(
     assert superuser(environment, "select count(*) from notes") == [(12,)]
 
 
+@pytest.mark.parametrize(("expected", "status"), [("allowed", Status.PASSED), ("denied", Status.FAILED)])
+def test_who_has_no_rows_may_add_the_first(environment: Environment, expected: str, status: Status) -> None:
+    eve = {"eve": {"role": "authenticated", "claims": {"sub": "00000000-0000-0000-0000-00000000000e"}}}
+    check = {"personas": eve, "expect": {"notes": {"eve": {"insert": expected, "select": "denied"}}}}
+    seen = look(Rls.model_validate(check), environment)
+    assert seen.status is status
+    assert "0 of 4 rows accepted; and one with author = the caller's is accepted (probe)" in seen.findings[1].actual
+
+
 def test_rows_of_another_sort_are_offered_where_the_first_are_all_alike(
     environment: Environment, superuser: Any
 ) -> None:

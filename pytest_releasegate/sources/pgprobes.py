@@ -126,12 +126,11 @@ class Probes:
         offered = changeable(self.columns)
         names = ", ".join(quoted(column.name) for column in offered)
         row = f"select {_values(offered, self.poison(offered))} from {self._record}"
-        unwanted = _unless(predicate)
-        return self._offers(
-            f"update {self.table.sql} set ({names}) = ({row})",
-            self._sample("false", unwanted),
-            self._made(offered, unwanted),
-        )
+        unwanted, query = _unless(predicate), f"update {self.table.sql} set ({names}) = ({row})"
+        if all(column in offered or column.generated or column.identity for column in self.columns):
+            return self._offers(query, self._sample("false", unwanted), self._made(offered, unwanted))
+        # what may not be changed stays as it is in a row of theirs
+        return self._offers(query, self._changed(offered, predicate), self._made(offered, unwanted, predicate))
 
     def poison(self, offered: Sequence[Column]) -> str:
         """The column whose NULL stops a write after the policies; on a copy a constraint does."""
@@ -159,14 +158,27 @@ class Probes:
         ]
         return f"select array_agg(jsonb_build_array(sort, body)) from ({' union all '.join(parts)}) as offered"
 
-    def _made(self, offered: Sequence[Column], unwanted: str) -> list[str]:
+    def _changed(self, offered: Sequence[Column], predicate: str) -> str:
+        """A few rows without the predicate whose values, put into a row with it, leave that without it too."""
+        own, names = quoted(self.table.name), ", ".join(_literal(column.name) for column in offered)
+        theirs, others = (
+            f"(select to_jsonb({own}.*) as body from {self._first(_MADE_OF)}{_where(each)} limit {_MADE_OF // 10})"
+            for each in (predicate, _unless(predicate))
+        )
+        given = f"(select jsonb_object_agg(key, value) from jsonb_each(o.body) where key in ({names}))"
+        record = f"jsonb_populate_record(null::{self.table.sql}, t.body || {given}) as {own}"
+        fit = f"exists (select from {record}{_where(_unless(predicate))})"
+        rows = f"select o.body from {others} as o where exists (select from {theirs} as t where {fit}) limit {SAMPLE}"
+        return f"select array_agg(jsonb_build_array(false, body)) from ({rows}) as offered"
+
+    def _made(self, offered: Sequence[Column], unwanted: str, within: str = "") -> list[str]:
         """Queries for a real row with values that the policies themselves name, such that it is an unwanted one."""
         own, poisoned, queries = quoted(self.table.name), self.poison(offered), []
         names, who = [column.name for column in offered if column.name != poisoned], identities(self.persona.settings)
         record = f"jsonb_populate_record(null::{self.table.sql}, made.body) as {own}"
         for change in variants(self.checks, names, who):
             text, values = _literal(told(change, who)), _literal(json.dumps(change))
-            rows = f"select to_jsonb({own}.*) || {values}::jsonb as body from {self._first(_MADE_OF)}"
+            rows = f"select to_jsonb({own}.*) || {values}::jsonb as body from {self._first(_MADE_OF)}{_where(within)}"
             fit = f"exists (select from {record}{_where(unwanted)})"
             row = f"select body from ({rows}) as made where {fit} limit 1"
             queries.append(f"select array_agg(jsonb_build_array({text}::text, body)) from ({row}) as row")

@@ -88,6 +88,29 @@ def test_rows_of_another_sort_are_offered_where_the_first_are_all_alike(
     assert seen_of(environment, "anon", "insert", "denied").status is Status.FAILED
 
 
+@pytest.mark.parametrize(
+    ("columns", "condition", "status"),
+    [
+        ("pages", OWN, Status.PASSED),
+        ("pages", f"{OWN} and pages < 7", Status.INCONCLUSIVE),
+        ("pages, told", f"{OWN} and pages < 7", Status.INCONCLUSIVE),
+        ("pages, pinned", f"{OWN} and pages < 7", Status.FAILED),
+        ("pages, status", f"{OWN} and status = 'live'", Status.FAILED),
+        ("author, pages", OWN, Status.FAILED),
+    ],
+)
+def test_a_row_is_changed_only_in_the_columns_that_may_be(
+    environment: Environment, superuser: Any, columns: str, condition: str, status: Status
+) -> None:
+    superuser(
+        environment,
+        f"""update notes set status = 'old' where pages = 12;
+        revoke update on notes from authenticated; grant update ({columns}) on notes to authenticated;
+        alter policy changing on notes using ({condition}) with check ({OWN} or true)""",
+    )
+    assert seen_of(environment, "ann", "update", condition).status is status
+
+
 def test_a_row_of_the_caller_beyond_what_is_expected_is_offered(environment: Environment, superuser: Any) -> None:
     superuser(environment, "update notes set status = 'old' where pages = 12")
     seen = seen_of(environment, "ann", "insert", f"{OWN} and status = 'live'")

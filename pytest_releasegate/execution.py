@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.check import judge, seconds
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.model import Status
+from pytest_releasegate.model import Ok, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,8 @@ __all__ = ["Look", "look"]
 
 DEFAULT_TIMEOUT = timedelta(seconds=120)
 _PAUSE = 0.5
+_MOST_LINES = 100
+_LONGEST_LINE = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +46,21 @@ def look(check: Check, context: Context, *, timeout: timedelta | None = None) ->
     patience = seconds(getattr(check, "retry_for", None), 0.0)
     context.deadline = start + seconds(timeout, _default_timeout(check))
     attempts = 0
+    tried: list[str] = []
     while True:
         attempts += 1
         mark = len(context.attached)
         context.kept.clear()
         status, findings, message = _attempt(check, context)
+        tried.append(_tried(context.clock.monotonic() - start, status, findings, message))
         now = context.clock.monotonic()
         if status is Status.PASSED or now + _PAUSE > min(start + patience, context.deadline):
             break
         del context.attached[mark:]
         context.shared.forget()
         context.clock.sleep(_PAUSE)
+    if attempts > 1:
+        context.attach("attempts.txt", "text/plain", _listed(tried).encode())
     return Look(
         status=status,
         findings=findings,
@@ -65,6 +71,21 @@ def look(check: Check, context: Context, *, timeout: timedelta | None = None) ->
         seconds=now - start,
         attempts=attempts,
     )
+
+
+def _tried(after: float, status: Status, findings: tuple[Finding, ...], message: str) -> str:
+    """One attempt in one line: when it ended, how, and what was not as expected."""
+    wrong = [str(finding) for finding in findings if finding.ok is not Ok.YES]
+    why = "; ".join([*message.splitlines()[:1], *wrong])
+    return f"{after:.1f}s {status}" + f": {why[:_LONGEST_LINE]}" * bool(why)
+
+
+def _listed(tried: list[str]) -> str:
+    """The attempts line by line; of very many, the first and the last."""
+    left_out = len(tried) - 2 * _MOST_LINES
+    if left_out > 0:
+        tried = [*tried[:_MOST_LINES], f"[{left_out} more attempts]", *tried[-_MOST_LINES:]]
+    return "\n".join(tried) + "\n"
 
 
 def _default_timeout(check: Check) -> float:

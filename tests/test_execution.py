@@ -213,12 +213,34 @@ def test_measurements_are_scrubbed() -> None:
 def test_failed_attempts_leave_neither_evidence_nor_measurements() -> None:
     result, _ = looked(keeping("first", 1, BAD), keeping("second", 2, GOOD), retry_for=timedelta(seconds=5))
     assert result.kept == {"second": 2}
-    assert [evidence.name for evidence, _ in result.attached] == ["second"]
+    assert [evidence.name for evidence, _ in result.attached] == ["second", "attempts.txt"]
 
 
 def test_last_attempt_shows_why_it_failed() -> None:
     result, _ = looked(keeping("first", 1, BAD), keeping("last", 2, BAD), retry_for=timedelta(seconds=0.7))
-    assert [evidence.name for evidence, _ in result.attached] == ["last"]
+    assert [evidence.name for evidence, _ in result.attached] == ["last", "attempts.txt"]
+
+
+def test_attempts_are_kept_one_by_one_with_what_was_wrong_each_time() -> None:
+    steps = raising(CannotLook("no hunter22", "try"), BAD), yielding(BAD, GOOD, takes=1), yielding(GOOD)
+    result, _ = looked(*steps, retry_for=timedelta(seconds=5))
+    assert (result.status, result.attempts) == (Status.PASSED, 3)
+    assert result.attached[-1][1].decode().splitlines() == [
+        "0.0s error: no ${env:TOKEN}; n: expected 1, got 2",
+        "1.5s failed: n: expected 1, got 2",
+        "2.0s passed",
+    ]
+
+
+def test_of_very_many_attempts_the_first_and_the_last_are_kept() -> None:
+    result, _ = looked(yielding(BAD), retry_for=timedelta(seconds=300))
+    lines = result.attached[-1][1].decode().splitlines()
+    assert (result.attempts, len(lines), lines[100]) == (600, 201, "[400 more attempts]")
+    assert (lines[0][:4], lines[-1][:6]) == ("0.0s", "299.5s")
+
+
+def test_a_single_attempt_is_no_list() -> None:
+    assert looked(yielding(GOOD), retry_for=timedelta(seconds=5))[0].attached == ()
 
 
 def test_fake_clock_moves_only_when_told() -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, JsonValue, StrictBool, StrictInt, model_validator
+from pydantic import Field, JsonValue, StrictBool, StrictInt, StrictStr, model_validator
 
 from pytest_releasegate.check import counted, find
+from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, Threshold, format_duration
-from pytest_releasegate.sources.http import Answer, Query, RedirectLoop, TimedOut, Unreachable, ask, public_url
-from pytest_releasegate.sources.text import Expected, OneOrMore, cut, fill, known, occurs, shown
+from pytest_releasegate.sources.http import Answer, Query, ask
+from pytest_releasegate.sources.httpfaults import RedirectLoop, TimedOut, Unreachable, public_url
+from pytest_releasegate.sources.httpsend import Auth, authorization, form_body, json_body, raw_body
+from pytest_releasegate.sources.jsonpaths import at_path, document
+from pytest_releasegate.sources.jsonshape import read_schema, require_schema, shaped
+from pytest_releasegate.sources.text import Expected, OneOrMore, cut, fill, known, occurs, shown, visible
 from pytest_releasegate.sources.tls import authority_file
 
 if TYPE_CHECKING:
@@ -26,16 +32,26 @@ if TYPE_CHECKING:
 __all__ = ["Http"]
 
 _LONGEST = 30.0
-_COMMIT = "${release.git_commit}"
-_SHORTEST_COMMIT = 7
-_MOST_SHOWN = 200
+_AT_ONCE = 8
 _TOO_MANY, _UNAVAILABLE = 429, 503
 _READING = ("GET", "HEAD", "OPTIONS")
 _HIDDEN = {"set-cookie", "authorization", "proxy-authorization", "authentication-info", "cookie"}
-_NOTHING = object()
 
 Code = Annotated[StrictInt, Field(ge=100, le=599)]
 Path = Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)*$")]
+Url = Annotated[StrictStr, Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """One request, what it is called in findings, and what came of it."""
+
+    label: str
+    query: Query
+    came: Answer | CannotLook | None = None
+
+    def named(self, finding: Finding) -> Finding:
+        return replace(finding, name=f"{self.label}: {finding.name}") if self.label else finding
 
 
 class Http(Parameters):
@@ -49,12 +65,22 @@ class Http(Parameters):
     kind: ClassVar[str] = "http"
     shorthand: ClassVar[str] = "url"
 
-    url: Annotated[str, Field(min_length=1)]
+    url: str = ""
     """A path under the environment's base URL, or an absolute URL; references in its query count as secrets."""
+    urls: tuple[Url, ...] = ()
+    """Several of them instead of `url`, asked at once; each must answer, and each has findings of its own."""
     method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """The request's method; on a protected environment all but GET, HEAD and OPTIONS need `writes_through_app`."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Headers to send; values may hold references such as `Bearer ${env:TOKEN}`."""
+    auth: Auth | None = None
+    """Who asks, by reference: `{bearer: '${env:TOKEN}'}` or `{basic: {user: ops, password: '${env:PASSWORD}'}}`."""
+    json_: JsonValue = Field(default=None, alias="json")
+    """A JSON body to send; its texts may hold references and `${release.version}`, as those of the next two may."""
+    form: dict[str, str] = Field(default_factory=dict)
+    """Fields to send as a form."""
+    content: str = ""
+    """A text to send as it is; needs its `Content-Type` among `headers`."""
     status: Annotated[tuple[Code, ...], OneOrMore, Field(min_length=1)] = (200,)
     """The status, or the list of statuses, that are as expected."""
     within: Duration | None = None
@@ -65,16 +91,22 @@ class Http(Parameters):
     """A text, or a list of texts, that must not stand in the body."""
     body: dict[Path, JsonValue] = Field(default_factory=dict)
     """Dotted paths into the JSON body with the value expected there, or a threshold such as `'>= 3'`."""
+    schema_: dict[str, JsonValue] | StrictStr | None = Field(default=None, alias="schema")
+    """The JSON Schema that the body must fit: inline, or its file relative to the root; nothing is fetched for it."""
+    size: Threshold | None = None
+    """How many bytes the body may have, unpacked, such as `'< 200000'`."""
     header: dict[str, Expected | None] = Field(default_factory=dict)
     """Headers of the answer with their whole value or one of its parts; `null` says that there must be none."""
     redirects: StrictBool = False
     """Whether to follow redirects; without it, a redirect is the answer."""
     ca: str = ""
     """A file with the certificate authority to trust, relative to the root; may hold references."""
+    ip: Literal[4, 6, "both"] | None = None
+    """The version of the internet protocol to ask over; `both` asks over each, and each must answer."""
     retry_for: Duration | None = None
-    """How long to go on asking until all is as expected."""
+    """How long to go on asking until all is as expected; each attempt is kept as evidence."""
     max_size: Annotated[StrictInt, Field(ge=1)] = 1024 * 1024
-    """The most bytes that the body may have."""
+    """The most bytes that are read; a longer body cannot be looked at."""
     keep_body: StrictBool = False
     """Whether the body is kept as evidence: only where it holds no personal data. Its size and digest always are."""
     unreachable: Literal["error", "fails"] = "error"
@@ -84,71 +116,140 @@ class Http(Parameters):
 
     @model_validator(mode="after")
     def _answerable(self) -> Http:
-        if self.method == "HEAD" and (self.text or self.not_text or self.body):
-            raise ValueError("the answer to HEAD has no body; use GET with `text`, `not_text` and `body`")
+        if bool(self.url) == bool(self.urls):
+            raise ValueError("expected either `url` or `urls`")
+        if len(set(self.urls)) < len(self.urls):
+            raise ValueError("`urls` names the same URL twice")
+        if self.method == "HEAD" and (self._reads_body or self.size):
+            raise ValueError("the answer to HEAD has no body; use GET with what is expected of one")
         for value in self.body.values():
             known(json.dumps(value))
+        if isinstance(self.schema_, dict):
+            require_schema(self.schema_)
         return self
 
-    def look(self, context: Context) -> Iterator[Finding]:
-        """Ask once and compare."""
-        query = self._query(context)
-        limit = context.remaining(self._patience())
-        try:
-            answer = ask(query, clock=context.clock, limit=limit)
-        except Unreachable as away:
-            finding = self._away(away, limit, context)
-            if finding is None:
-                raise
-            yield finding
-            return
-        except RedirectLoop as loop:
-            yield find("redirects", expected="an answer at the end of them", actual=loop.what, ok=False)
-            return
-        context.attach("answer.txt", "text/plain", cut(_evidence(answer, whole=self.keep_body)))
-        yield counted("answers", 1)
-        yield from self._compare(answer, context)
+    @model_validator(mode="after")
+    def _askable(self) -> Http:
+        names = {name.lower() for name in self.headers}
+        bodies = [self.json_ is not None, bool(self.form), bool(self.content)]
+        if sum(bodies) > 1:
+            raise ValueError("expected one of `json`, `form` and `content`")
+        if any(bodies) and self.method in _READING:
+            raise ValueError(f"{self.method} carries no body; name the `method`, such as POST")
+        if self.content and "content-type" not in names:
+            raise ValueError("`content` needs its Content-Type among `headers`")
+        if self.auth and "authorization" in names:
+            raise ValueError("expected either `auth` or the header Authorization")
+        known(json.dumps([self.json_, self.form, self.content]))
+        return self
 
-    def _away(self, away: Unreachable, limit: float, context: Context) -> Finding | None:
+    @property
+    def _reads_body(self) -> bool:
+        return bool(self.text or self.not_text or self.body or self.schema_ is not None)
+
+    def look(self, context: Context) -> Iterator[Finding]:
+        """Ask once, all at the same time, and compare."""
+        schema = read_schema(context.root, self.schema_) if isinstance(self.schema_, str) else self.schema_
+        limit = context.remaining(self._patience())
+        targets = self._asked(self._targets(context), limit, context)
+        answered = [target for target in targets if isinstance(target.came, Answer)]
+        if answered or len(targets) > 1:
+            yield counted("answers", len(answered), len(targets))
+        missing: list[CannotLook] = []
+        for number, target in enumerate(targets, start=1):
+            if isinstance(target.came, Answer):
+                name = "answer.txt" if len(targets) == 1 else f"answer-{number}.txt"
+                context.attach(name, "text/plain", cut(_evidence(target.came, whole=self.keep_body)))
+                yield from map(target.named, self._compare(target.came, schema, context))
+            elif (finding := self._away(target, limit, context)) is not None:
+                yield target.named(finding)
+            elif target.came is not None:
+                missing.append(target.came)
+        if missing:
+            raise _together(missing, len(targets))
+
+    def _asked(self, targets: list[_Target], limit: float, context: Context) -> list[_Target]:
+        """The targets with what came of each."""
+
+        def asked(target: _Target) -> _Target:
+            try:
+                return replace(target, came=ask(target.query, clock=context.clock, limit=limit))
+            except CannotLook as away:
+                return replace(target, came=away)
+
+        if len(targets) == 1:
+            return [asked(targets[0])]
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="releasegate-http") as pool:
+            return list(pool.map(asked, targets))
+
+    def _away(self, target: _Target, limit: float, context: Context) -> Finding | None:
         """What it says that no answer came, None where it says nothing."""
+        away = target.came
+        if isinstance(away, RedirectLoop):
+            return find("redirects", expected="an answer at the end of them", actual=away.what, ok=False)
+        if not isinstance(away, Unreachable):
+            return None
         if isinstance(away, TimedOut) and self.within is not None and limit >= self.within.total_seconds():
             return _time(self.within, f"no full answer within {limit:.3g}s", ok=False)
         if self.unreachable == "error":
             return None
-        ok, more = self._control(context)
+        ok, more = self._control(target.query, context)
         return find("answer", expected="one", actual=f"{away.what}{more}", ok=ok)
 
-    def _control(self, context: Context) -> tuple[bool | Ok, str]:
+    def _control(self, query: Query, context: Context) -> tuple[bool | Ok, str]:
         """Whether it is the service that is away, and not the way to it."""
         if not self.control:
             return False, ""
-        control = replace(self._query(context), url=context.url(self.control), method="GET", headers={})
+        control = replace(query, url=context.url(self.control), method="GET", headers={}, body=None)
         try:
             ask(control, clock=context.clock, limit=context.remaining(_LONGEST))
         except Unreachable as away:
             return Ok.CANNOT_TELL, f"; nor does the control answer: {away.what}"
         return False, f", while {public_url(control.url)} answers"
 
-    def _query(self, context: Context) -> Query:
+    def _targets(self, context: Context) -> list[_Target]:
         if self.method not in _READING:
             context.shared.forget()
             if context.environment.protected:
                 context.require_permission("writes_through_app", self.method)
-        path, mark, search = self.url.partition("?")
-        return Query(
-            url=context.url(path) + mark + context.resolve(search),
-            method=self.method,
-            headers={name: context.resolve(value) for name, value in self.headers.items()},
-            redirects=self.redirects,
-            ca=authority_file(context.root, context.resolve(self.ca, secret=False)),
-            max_size=self.max_size,
-        )
+        headers, body = self._sent(context)
+        urls = self.urls or (self.url,)
+        versions = (4, 6) if self.ip == "both" else (self.ip or 0,)
+        targets = []
+        for url in urls:
+            path, mark, search = url.partition("?")
+            query = Query(
+                url=context.url(path) + mark + context.resolve(search),
+                method=self.method,
+                headers=headers,
+                body=body,
+                redirects=self.redirects,
+                ca=authority_file(context.root, context.resolve(self.ca, secret=False)),
+                max_size=self.max_size,
+            )
+            for version in versions:
+                over = [f"over IPv{version}"] if len(versions) > 1 else []
+                label = " ".join([public_url(path)] * bool(self.urls) + over)
+                targets.append(_Target(label, replace(query, version=version)))
+        return targets
+
+    def _sent(self, context: Context) -> tuple[dict[str, str], bytes | None]:
+        """The headers and the body to send."""
+        headers = {name: context.resolve(value) for name, value in self.headers.items()}
+        headers |= authorization(self.auth, context)
+        if self.content:
+            return headers, raw_body(self.content, context)
+        if self.json_ is None and not self.form:
+            return headers, None
+        media_type, body = form_body(self.form, context) if self.form else json_body(self.json_, context)
+        named = any(name.lower() == "content-type" for name in headers)
+        return headers if named else {"Content-Type": media_type, **headers}, body
 
     def _patience(self) -> float:
         """Well over `within`, so that a late answer is told from none, and a retry gets its turn."""
         return _LONGEST if self.within is None else max(2 * self.within.total_seconds(), 1.0)
 
-    def _compare(self, answer: Answer, context: Context) -> Iterator[Finding]:
+    def _compare(self, answer: Answer, schema: dict[str, Any] | None, context: Context) -> Iterator[Finding]:
         status = self._status(answer)
         yield status
         if status.ok is Ok.CANNOT_TELL:
@@ -156,25 +257,28 @@ class Http(Parameters):
         if self.within is not None:
             ok = answer.seconds <= self.within.total_seconds()
             yield _time(self.within, f"{answer.seconds:.3f}s", ok=ok)
+        if self.size is not None:
+            size = len(answer.body)
+            yield find("size in bytes", expected=self.size, actual=size, ok=self.size.holds(size))
         for name, expected in self.header.items():
             yield _header(name, expected, answer, context)
-        yield from self._content(answer, context)
+        yield from self._content(answer, schema, context)
 
     def _status(self, answer: Answer) -> Finding:
         expected = " or ".join(str(code) for code in self.status)
-        actual = f"{answer.status} {answer.reason}".strip()
+        actual = visible(f"{answer.status} {answer.reason}".strip())
         if answer.status in self.status:
             return find("status", expected=expected, actual=actual, ok=True)
         if "Location" in answer.headers:
-            actual += f" to {public_url(answer.headers['Location']).partition('?')[0]}"
-        later = answer.headers.get("Retry-After", "")
+            actual += f" to {visible(public_url(answer.headers['Location']).partition('?')[0])}"
+        later = visible(answer.headers.get("Retry-After", ""))
         limited = answer.status == _TOO_MANY or (answer.status == _UNAVAILABLE and bool(later))
         if limited:
             actual += f" (the server asks to come back {'after ' + later if later else 'later'})"
         return find("status", expected=expected, actual=actual, ok=Ok.CANNOT_TELL if limited else False)
 
-    def _content(self, answer: Answer, context: Context) -> Iterator[Finding]:
-        if not (self.text or self.not_text or self.body):
+    def _content(self, answer: Answer, schema: dict[str, Any] | None, context: Context) -> Iterator[Finding]:
+        if not self._reads_body:
             return
         if not answer.body.strip():
             yield find("body", expected="a body to look at", actual="an empty body", ok=False)
@@ -183,8 +287,25 @@ class Http(Parameters):
             yield _text(wanted, answer, context, present=True)
         for unwanted in self.not_text:
             yield _text(unwanted, answer, context, present=False)
-        if self.body:
-            yield from _json(self.body, answer, context)
+        if not self.body and schema is None:
+            return
+        read, none = document(answer.body, answer.headers.get("Content-Type", ""))
+        if none is not None:
+            yield none
+            return
+        for path, expected in self.body.items():
+            yield at_path(path, expected, read, context)
+        if schema is not None:
+            yield from shaped(read, schema)
+
+
+def _together(missing: list[CannotLook], asked: int) -> CannotLook:
+    """One failure for all of them."""
+    first = missing[0]
+    if asked == 1:
+        return first
+    texts = shown([each.what for each in missing])
+    return CannotLook(f"{len(missing)} of {asked} could not be looked at: {texts}", first.hint)
 
 
 def _time(within: timedelta, actual: str, *, ok: bool) -> Finding:
@@ -193,9 +314,10 @@ def _time(within: timedelta, actual: str, *, ok: bool) -> Finding:
 
 def _header(name: str, expected: str | None, answer: Answer, context: Context) -> Finding:
     actual = answer.headers.get(name)
-    shown_actual = "(not shown)" if name.lower() in _HIDDEN and actual is not None else actual
+    shown_actual = "(not shown)" if name.lower() in _HIDDEN and actual is not None else visible(actual or "")
     if expected is None:
-        return find(f"header {name}", expected="absent", actual=shown_actual or "absent", ok=actual is None)
+        actual_text = "absent" if actual is None else shown_actual
+        return find(f"header {name}", expected="absent", actual=actual_text, ok=actual is None)
     wanted = fill(context.resolve(expected), context.release)
     parts = {part.strip() for part in (actual or "").replace(";", ",").split(",")}
     ok = actual is not None and (wanted == actual or wanted in parts)
@@ -211,84 +333,13 @@ def _text(template: str, answer: Answer, context: Context, *, present: bool) -> 
     return find(name, expected=expected, actual=expected if ok else opposite, ok=ok)
 
 
-def _json(wanted: dict[str, JsonValue], answer: Answer, context: Context) -> Iterator[Finding]:
-    try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError) as error:
-        kind = answer.headers.get("Content-Type", "no content type")
-        actual = f"{len(answer.body)} bytes of {kind} that are not JSON ({type(error).__name__})"
-        yield find("body", expected="JSON", actual=actual, ok=False)
-        return
-    for path, expected in wanted.items():
-        yield _value(path, expected, document, context)
-
-
-def _value(path: str, expected: JsonValue, document: Any, context: Context) -> Finding:
-    actual, known_keys = _dig(document, path)
-    wanted = fill(context.resolve(expected), context.release) if isinstance(expected, str) else expected
-    if actual is _NOTHING:
-        return find(f"body {path}", expected=_written(wanted), actual=f"nothing there ({known_keys})", ok=False)
-    if expected == _COMMIT:
-        ok = _same_commit(actual, str(wanted))
-    else:
-        threshold = Threshold.read(wanted)
-        ok = threshold.holds(actual) if threshold and _is_number(actual) else not threshold and _same(actual, wanted)
-        wanted = _Bare(wanted) if threshold else wanted
-    return find(f"body {path}", expected=_written(wanted), actual=_written(actual), ok=ok)
-
-
-class _Bare(str):
-    """A text that is written without quotes."""
-
-    __slots__ = ()
-
-
-def _dig(document: Any, path: str) -> tuple[Any, str]:
-    """The value at the path, or `_NOTHING` and the keys where the path ends."""
-    for key in path.split("."):
-        if isinstance(document, dict) and key in document:
-            document = document[key]
-        elif isinstance(document, list) and key.isdigit() and int(key) < len(document):
-            document = document[int(key)]
-        else:
-            return _NOTHING, _keys(document)
-    return document, ""
-
-
-def _keys(document: Any) -> str:
-    if isinstance(document, dict):
-        return f"known: {shown(sorted(document))}" if document else "an empty object"
-    return f"a list of {len(document)}" if isinstance(document, list) else f"a {type(document).__name__}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _same(actual: Any, wanted: Any) -> bool:
-    """Equal as JSON: `true` is not 1, while 1 is 1.0."""
-    if isinstance(actual, list) and isinstance(wanted, list):
-        return len(actual) == len(wanted) and all(map(_same, actual, wanted))
-    if isinstance(actual, dict) and isinstance(wanted, dict):
-        return actual.keys() == wanted.keys() and all(_same(actual[key], wanted[key]) for key in wanted)
-    return isinstance(actual, bool) is isinstance(wanted, bool) and bool(actual == wanted)
-
-
-def _same_commit(actual: Any, commit: str) -> bool:
-    """Whether it names the commit, in full or by at least seven of its first digits."""
-    return isinstance(actual, str) and len(actual) >= _SHORTEST_COMMIT and commit.startswith(actual.lower())
-
-
-def _written(value: Any) -> str:
-    text = value if isinstance(value, _Bare) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}... ({len(text)} characters)"
-
-
 def _evidence(answer: Answer, *, whole: bool) -> bytes:
     kind = answer.headers.get("Content-Type", "")
-    lines = [f"{answer.url}", f"{answer.status} {answer.reason}"]
+    lines = [answer.url, f"{answer.status} {answer.reason}"]
     lines += [f"{name}: {'(not shown)' if name.lower() in _HIDDEN else text}" for name, text in answer.headers.items()]
+    way = f"through the proxy {answer.proxy} at {answer.peer}" if answer.proxy else f"from {answer.peer}"
+    lines = [visible(line) for line in [*lines, f"[{way}]"]]
     digest = hashlib.sha256(answer.body).hexdigest()
-    sized = f"[{len(answer.body)} bytes of {kind or 'unknown type'}, sha256 {digest}]"
+    sized = f"[{len(answer.body)} bytes of {visible(kind) or 'unknown type'}, sha256 {digest}]"
     body = answer.text if whole and b"\0" not in answer.body else sized
     return "\n".join([*lines, "", body]).encode()

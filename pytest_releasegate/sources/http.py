@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from threading import Thread
@@ -11,6 +10,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.sources.httpfaults import (
+    NoHttp,
+    RedirectLoop,
+    TimedOut,
+    Unreachable,
+    explained,
+    public_url,
+    timed_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,24 +27,16 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Clock
 
-__all__ = ["Answer", "Query", "RedirectLoop", "TimedOut", "ask", "public_url"]
+__all__ = ["Answer", "Query", "RedirectLoop", "TimedOut", "Unreachable", "ask", "public_url"]
 
 MOST_REDIRECTS = 10
 _CHUNK = 16 * 1024
 _SLACK = 0.25
+_HEADROOM = 512 * 1024
+_READING = ("GET", "HEAD", "OPTIONS")
 _SEE_OTHER = (301, 302, 303)
-
-
-class Unreachable(CannotLook):
-    """The server refused the connection, broke it off, or gave no answer."""
-
-
-class TimedOut(Unreachable):
-    """The server was reached and had not answered in full when the time was up."""
-
-
-class RedirectLoop(CannotLook):
-    """The server answered with one redirect after another."""
+_UNBOUNDED = ("idna", "punycode")
+"""Encodings that are no charset of a page, and take a time that grows with the square of its size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,9 @@ class Query:
     redirects: bool = False
     ca: str = ""
     max_size: int = 1024 * 1024
+    body: bytes | None = field(default=None, repr=False)
+    version: int = 0
+    """The version of the internet protocol, 4 or 6; 0 takes what comes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +66,19 @@ class Answer:
     seconds: float = 0.0
     cookies: tuple[str, ...] = field(default=(), repr=False)
     """Each Set-Cookie header as it came: joined by commas they could not be told apart."""
+    peer: str = ""
+    """The address that was connected to: the proxy's, where one was used."""
+    proxy: str = ""
 
     @property
     def text(self) -> str:
         """The body by the charset that its header names, else as UTF-8."""
         _, _, charset = self.headers.get("Content-Type", "").lower().partition("charset=")
+        name = charset.split(";")[0].strip(" \"'")
         try:
-            return self.body.decode(charset.split(";")[0].strip(" \"'") or "utf-8", errors="replace")
-        except LookupError:
+            return self.body.decode("utf-8" if not name or name in _UNBOUNDED else name, errors="replace")
+        except (LookupError, ValueError):
             return self.body.decode(errors="replace")
-
-
-def public_url(url: str) -> str:
-    """The URL without user name and password."""
-    return re.sub(r"//[^/?#]*@", "//", url, count=1)
 
 
 def ask(query: Query, *, clock: Clock, limit: float) -> Answer:
@@ -88,9 +90,9 @@ def ask(query: Query, *, clock: Clock, limit: float) -> Answer:
     thread.start()
     thread.join(limit + _SLACK)
     if exchange.failure is not None:
-        raise _explained(exchange.failure, query, limit) from None
+        raise explained(exchange.failure, query.url, limit, exchange.proxies) from None
     if exchange.answer is None:
-        raise _timed_out(query, limit)
+        raise timed_out(query.url, limit)
     return exchange.answer
 
 
@@ -123,42 +125,59 @@ class _Exchange:
         self.start = clock.monotonic()
         self.answer: Answer | None = None
         self.failure: Exception | None = None
+        self.proxies: dict[str, str] = {}
 
     def run(self) -> None:
         """Ask, and keep what comes of it for the thread that waits."""
         from requests import Session
 
+        from pytest_releasegate.sources.httpwire import Wire, adapter
+
+        self.wire = Wire(self._left, 2 * self.query.max_size + _HEADROOM, self.query.version)
         try:
             with Session() as session:
                 session.trust_env = False  # else ~/.netrc would add credentials that no plan names
+                for scheme in ("http://", "https://"):
+                    session.mount(scheme, adapter(self.wire))
                 self.answer = self._follow(session)
         except Exception as error:  # every kind: `ask` raises it in the caller's thread
             self.failure = error
 
     def _follow(self, session: Session) -> Answer:
-        url, method, headers = self.query.url, self.query.method, dict(self.query.headers)
+        url, method, headers, body = self.query.url, self.query.method, dict(self.query.headers), self.query.body
         for _ in range(MOST_REDIRECTS + 1):
-            with self._send(session, url, method, headers) as response:
+            with self._send(session, url, method, headers, body) as response:
                 target = session.get_redirect_target(response) if self.query.redirects else None
                 if target is None:
                     return self._answer(url, response)
-                method = "GET" if response.status_code in _SEE_OTHER and method != "HEAD" else method
+                if response.status_code in _SEE_OTHER and method != "HEAD":
+                    method, body = "GET", None
             following = _joined(url, target)
             if _origin(following) != _origin(url):
+                if method not in _READING:
+                    what = f"{public_url(url)}: redirects a {method} to another server, {public_url(following)}"
+                    raise CannotLook(what.partition("?")[0], "ask that server itself, or look at the redirect")
                 headers = {}  # what was meant for one server, secrets above all, goes to no other
             url = following
         raise RedirectLoop(f"more than {MOST_REDIRECTS} redirects, the last to {public_url(url)}")
 
-    def _send(self, session: Session, url: str, method: str, headers: Mapping[str, str]) -> Response:
+    def _send(
+        self, session: Session, url: str, method: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Response:
         left = self._left()
+        self.proxies = _proxies(url)
+        if self.query.version and self.proxies:
+            what = f"{public_url(url)}: IPv{self.query.version} cannot be asked for through a proxy"
+            raise CannotLook(what, "name the host in NO_PROXY, or leave out `ip`")
         return session.request(
             method,
             url,
             headers={"Accept-Encoding": "gzip, deflate", **headers},
+            data=body,
             timeout=(left, left),
             allow_redirects=False,
             stream=True,
-            proxies=_proxies(url),
+            proxies=self.proxies,
             verify=self.query.ca or os.environ.get("REQUESTS_CA_BUNDLE") or True,
         )
 
@@ -172,9 +191,16 @@ class _Exchange:
             body=body,
             seconds=self.clock.monotonic() - self.start,
             cookies=tuple(response.raw.headers.getlist("Set-Cookie")),
+            peer=self.wire.peer,
+            proxy=public_url(next(iter(self.proxies.values()), "")),
         )
 
     def _body(self, response: Response) -> bytes:
+        if "," in response.headers.get("Content-Encoding", ""):
+            # a few bytes that are packed twice may become gigabytes at once
+            raise NoHttp(
+                f"{public_url(self.query.url)}: the body is encoded more than once", "see the server's proxies"
+            )
         body = bytearray()
         for chunk in response.iter_content(_CHUNK):
             body += chunk
@@ -187,12 +213,8 @@ class _Exchange:
     def _left(self) -> float:
         left = self.start + self.limit - self.clock.monotonic()
         if left <= 0:
-            raise _timed_out(self.query, self.limit)
+            raise timed_out(self.query.url, self.limit)
         return left
-
-
-def _timed_out(query: Query, limit: float) -> TimedOut:
-    return TimedOut(f"{public_url(query.url)}: no full answer within {limit:.3g} s", "is the service overloaded?")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -201,10 +223,12 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _proxies(url: str) -> dict[str, str]:
-    from requests.utils import get_environ_proxies
+    """The proxy that the process environment has for the URL, by scheme; nothing where it has none."""
+    from requests.utils import get_environ_proxies, select_proxy
 
-    host = urlsplit(url).hostname or ""
-    return {} if _is_loopback(host) else get_environ_proxies(url)
+    parts = urlsplit(url)
+    found = None if _is_loopback(parts.hostname or "") else select_proxy(url, get_environ_proxies(url))
+    return {parts.scheme: found} if found else {}
 
 
 def _is_loopback(host: str) -> bool:
@@ -212,55 +236,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def _explained(error: Exception, query: Query, limit: float) -> Exception:
-    """What to raise for an error of the transport, worded without the values of headers."""
-    from requests import exceptions
-
-    url = public_url(query.url)
-    if isinstance(error, exceptions.ConnectTimeout):
-        return Unreachable(f"{url}: no connection within {limit:.3g} s", "is the host right, and the network open?")
-    if isinstance(error, exceptions.Timeout) or "ReadTimeoutError" in _names(error):
-        return _timed_out(query, limit)
-    if isinstance(error, exceptions.SSLError):
-        return CannotLook(f"{url}: TLS failed: {_reason(error)}", "name the authority's file as `ca`")
-    if isinstance(error, exceptions.ProxyError):
-        return CannotLook(f"{url}: the proxy failed: {_reason(error)}", "see HTTPS_PROXY and NO_PROXY")
-    if isinstance(error, (exceptions.InvalidHeader, UnicodeError)):
-        return CannotLook(f"{url}: a header cannot be sent", "its value must be one line of Latin-1 text")
-    if isinstance(error, (exceptions.ChunkedEncodingError, exceptions.ContentDecodingError)):
-        return CannotLook(f"{url}: the answer broke off or is garbled: {_reason(error)}")
-    if isinstance(error, (exceptions.RequestException, OSError)):
-        away = Unreachable if _is_away(error) else CannotLook
-        return away(f"{url}: cannot connect: {_reason(error)}", "is the service up, and the URL right?")
-    return error
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether a connection was refused or broken off; a name that is not known is no proof of that."""
-    return any(isinstance(part, ConnectionError) for part in _chain(error))
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """The error and those that it wraps, outermost first."""
-    chain = [error]
-    while len(chain) < 10:
-        last = chain[-1]
-        inner = (*last.args, getattr(last, "reason", None), last.__cause__)
-        found = next((part for part in inner if isinstance(part, Exception)), None)
-        if found is None:
-            break
-        chain.append(found)
-    return chain
-
-
-def _names(error: Exception) -> set[str]:
-    return {type(part).__name__ for part in _chain(error)}
-
-
-def _reason(error: Exception) -> str:
-    last = _chain(error)[-1]
-    if isinstance(last, OSError):
-        return str(getattr(last, "verify_message", "") or last.strerror or last)
-    return str(last) or type(last).__name__

@@ -28,6 +28,7 @@ __all__ = [
     "mentions_release",
     "occurs",
     "shown",
+    "visible",
 ]
 
 EVIDENCE_SIZE = 64 * 1024
@@ -115,3 +116,10 @@ def shown(values: Sequence[str], most: int = 5) -> str:
     """The first few values in one line, and how many more there are."""
     more = f" and {len(values) - most} more" if len(values) > most else ""
     return ", ".join(values[:most]) + more
+
+
+def visible(text: str) -> str:
+    """The text with what moves a terminal's cursor, or cannot be seen, written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -1,0 +1,138 @@
+"""Connections for `requests` whose every read counts against one deadline and one number of bytes."""
+
+from __future__ import annotations
+
+import io
+import socket
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.sources.httpfaults import TooMuch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from urllib3 import PoolManager
+
+__all__ = ["Wire", "adapter"]
+
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+class Wire:
+    """What the connections of one exchange obey, and whom they reached last."""
+
+    def __init__(self, left: Callable[[], float], most: int, version: int = 0) -> None:
+        self.left = left
+        """Seconds that are left; raises when there are none."""
+        self.most = most
+        self.version = version
+        self.peer = ""
+
+
+class _Metered(io.RawIOBase):
+    """A socket's stream that gives up at the deadline and at too many bytes, however it drips or pours."""
+
+    def __init__(self, inner: io.RawIOBase, sock: socket.socket, wire: Wire) -> None:
+        super().__init__()
+        self._inner, self._sock, self._wire, self._read = inner, sock, wire, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(self._wire.left())
+        count = self._inner.readinto(buffer)
+        self._read += count or 0
+        if self._read > self._wire.most:
+            raise TooMuch(f"more than {self._wire.most} bytes came, and the answer had no end")
+        return count
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
+
+
+def _response_class(wire: Wire) -> type[HTTPResponse]:
+    class Response(HTTPResponse):
+        def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
+            super().__init__(sock, *args, **more)
+            inner: Any = self.fp.detach()
+            self.fp = io.BufferedReader(_Metered(inner, sock, wire))
+
+    return Response
+
+
+def _connected(connection: Any, connect: Callable[[], socket.socket], wire: Wire) -> socket.socket:
+    """The connection's socket, to an address of the version that is asked for."""
+    name, failure = connection._dns_host, None  # noqa: SLF001  the name stays what TLS and the Host header know
+    try:
+        for address in _addresses(name, connection.port, wire.version):
+            connection._dns_host = address  # noqa: SLF001
+            try:
+                sock = connect()
+            except Exception as error:
+                failure = error
+            else:
+                wire.peer = str(sock.getpeername()[0])
+                return sock
+    finally:
+        connection._dns_host = name  # noqa: SLF001
+    assert failure is not None  # noqa: S101  there is an address, or `_addresses` has raised
+    raise failure
+
+
+def _addresses(name: str, port: int, version: int) -> list[str]:
+    if not version:
+        return [name]
+    try:
+        found = socket.getaddrinfo(name.strip("[]"), port, _FAMILIES[version], socket.SOCK_STREAM)
+    except OSError as error:
+        raise CannotLook(
+            f"{name}: no IPv{version} address: {error.strerror}", f"leave out `ip`, or publish one for IPv{version}"
+        ) from None
+    return list(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, pools: dict[str, type[HTTPConnectionPool]]) -> None:
+        self._pools = pools
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        super().init_poolmanager(*args, **more)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, *args: Any, **more: Any) -> PoolManager:
+        manager: PoolManager = super().proxy_manager_for(*args, **more)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+def adapter(wire: Wire) -> HTTPAdapter:
+    """What a session mounts to have its connections metered."""
+
+    class Plain(HTTPConnection):
+        response_class = _response_class(wire)
+
+        def _new_conn(self) -> socket.socket:
+            return _connected(self, super()._new_conn, wire)
+
+    class Secure(HTTPSConnection):
+        response_class = _response_class(wire)
+
+        def _new_conn(self) -> socket.socket:
+            return _connected(self, super()._new_conn, wire)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return _Adapter({"http": PlainPool, "https": SecurePool})

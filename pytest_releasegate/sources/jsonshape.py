@@ -1,0 +1,134 @@
+"""Whether a JSON document has the shape that a JSON Schema gives it; findings never show texts of the document."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pytest_releasegate.check import find
+from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.sources.text import shown, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from jsonschema import FormatChecker, ValidationError
+
+    from pytest_releasegate.model import Finding
+
+__all__ = ["read_schema", "require_schema", "shaped"]
+
+_MOST_FINDINGS = 10
+_MOST_SHOWN = 120
+_NAMES = {dict: "an object", list: "a list", str: "a text"}
+
+
+def require_schema(schema: Any) -> None:
+    """Raise `ValueError` where this is no JSON Schema, or one that cannot be held to here."""
+    from jsonschema import SchemaError
+
+    if not isinstance(schema, dict):
+        raise ValueError("no JSON Schema: expected an object")  # noqa: TRY004  pydantic and the caller take this one
+    try:
+        _class(schema).check_schema(schema)
+    except SchemaError as error:
+        place = "/".join(map(str, error.absolute_path)) or "its top"
+        raise ValueError(f"no JSON Schema: at {place}: {error.message}") from None
+    known = sorted(_formats().checkers)
+    unknown = sorted(set(_used_formats(schema)) - set(known))
+    if unknown:
+        raise ValueError(f"the format {shown(unknown)} is not looked at here; known: {', '.join(known)}")
+
+
+def read_schema(root: Path, name: str) -> dict[str, Any]:
+    """The schema in a file, relative to the root; raises `CannotLook` where there is none."""
+    path = root / name
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        require_schema(read)
+    except OSError as error:
+        raise CannotLook(f"schema: {path}: {error.strerror}", "name a JSON file, relative to the root") from None
+    except ValueError as error:
+        raise CannotLook(f"schema: {path}: {error}", "see https://json-schema.org") from None
+    return dict(read)
+
+
+def shaped(document: Any, schema: Mapping[str, Any]) -> Iterator[Finding]:
+    """One finding where the document fits, else one for each of the first places where it does not."""
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    # An empty registry, because what a `$ref` names must be in the schema: nothing is fetched.
+    looked = _class(schema)(schema, registry=Registry(), format_checker=_formats())
+    try:
+        errors = list(islice(looked.iter_errors(document), _MOST_FINDINGS))
+    except Unresolvable as error:
+        raise CannotLook(f"schema: nothing is known as {error.ref}", "put it into the schema, under `$defs`") from None
+    except RecursionError:
+        yield find("schema", expected="a document as described", actual="one that is nested too deeply", ok=False)
+        return
+    if not errors:
+        yield find("schema", expected="a document as described", actual="one", ok=True)
+    yield from map(_misfit, errors)
+
+
+def _misfit(error: ValidationError) -> Finding:
+    place = visible(".".join(map(str, error.absolute_path)))
+    expected, actual = _difference(error)
+    name = f"schema at {place}" if place else "schema"
+    return find(name[:_MOST_SHOWN], expected=expected, actual=actual, ok=False)
+
+
+def _difference(error: ValidationError) -> tuple[str, str]:
+    keyword, found = str(error.validator), error.instance
+    value: Any = error.validator_value
+    schema: Any = error.schema
+    if keyword == "required" and isinstance(found, dict):
+        return f"the keys {shown(list(value))}", f"no {shown([key for key in value if key not in found])}"
+    if keyword == "additionalProperties" and isinstance(found, dict) and value is False:
+        known = schema.get("properties", {})
+        return f"no keys but {shown(sorted(known))}", f"{len(found.keys() - known.keys())} more"
+    if keyword == "type":
+        return f"type {value if isinstance(value, str) else ' or '.join(value)}", _described(found)
+    written = json.dumps(value, ensure_ascii=False)
+    return f"{keyword} {written if len(written) <= _MOST_SHOWN else written[:_MOST_SHOWN] + '...'}", _described(found)
+
+
+def _described(value: Any) -> str:
+    """What it is, without its texts: those may be personal."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return json.dumps(value)[:_MOST_SHOWN]
+    return f"{_NAMES.get(type(value), 'something')} of {len(value)}"
+
+
+def _class(schema: Mapping[str, Any]) -> Any:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import validator_for
+
+    return validator_for(schema, default=Draft202012Validator)
+
+
+def _formats() -> FormatChecker:
+    """The formats that the libraries at hand can tell, and instants."""
+    from jsonschema import FormatChecker
+
+    checker = FormatChecker()
+    checker.checks("date-time", raises=ValueError)(_is_instant)
+    return checker
+
+
+def _is_instant(value: object) -> bool:
+    return not isinstance(value, str) or ("T" in value.upper() and datetime.fromisoformat(value).tzinfo is not None)
+
+
+def _used_formats(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(schema.get("format"), str):
+            yield schema["format"]
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _used_formats(part)

@@ -235,8 +235,8 @@ def test_attempts_are_kept_one_by_one_with_what_was_wrong_each_time() -> None:
 def test_of_very_many_attempts_the_first_and_the_last_are_kept() -> None:
     result, _ = looked(yielding(BAD), retry_for=timedelta(seconds=300))
     lines = result.attached[-1][1].decode().splitlines()
-    assert (result.attempts, len(lines), lines[100]) == (600, 201, "[400 more attempts]")
-    assert (lines[0][:4], lines[-1][:6]) == ("0.0s", "299.5s")
+    assert (result.attempts, len(lines), lines[100]) == (601, 201, "[401 more attempts]")
+    assert (lines[0][:4], lines[-1][:6]) == ("0.0s", "300.0s")
 
 
 def test_a_single_attempt_is_no_list() -> None:

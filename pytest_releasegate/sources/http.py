@@ -129,17 +129,12 @@ class _Exchange:
 
     def run(self) -> None:
         """Ask, and keep what comes of it for the thread that waits."""
-        from requests import Session
-
-        from pytest_releasegate.sources.httpwire import Wire, adapter
+        from pytest_releasegate.sources.httpwire import Wire, session
 
         self.wire = Wire(self._left, 2 * self.query.max_size + _HEADROOM, self.query.version)
         try:
-            with Session() as session:
-                session.trust_env = False  # else ~/.netrc would add credentials that no plan names
-                for scheme in ("http://", "https://"):
-                    session.mount(scheme, adapter(self.wire))
-                self.answer = self._follow(session)
+            with session(self.wire) as opened:
+                self.answer = self._follow(opened)
         except Exception as error:  # every kind: `ask` raises it in the caller's thread
             self.failure = error
 
@@ -159,6 +154,7 @@ class _Exchange:
                     raise CannotLook(what.partition("?")[0], "ask that server itself, or look at the redirect")
                 headers = {}  # what was meant for one server, secrets above all, goes to no other
             url = following
+            session.close()  # a server that hangs up after each answer would break off the next
         raise RedirectLoop(f"more than {MOST_REDIRECTS} redirects, the last to {public_url(url)}")
 
     def _send(

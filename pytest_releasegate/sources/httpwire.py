@@ -7,6 +7,7 @@ import socket
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
 
+from requests import Session
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from urllib3 import PoolManager
 
-__all__ = ["Wire", "adapter"]
+__all__ = ["Wire", "session"]
 
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -114,8 +115,14 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-def adapter(wire: Wire) -> HTTPAdapter:
-    """What a session mounts to have its connections metered."""
+class _Session(Session):
+    def resolve_redirects(self, *_: Any, **__: Any) -> Any:
+        """Nothing: it would read bodies in full, and break at what is no URL."""
+        return iter(())
+
+
+def session(wire: Wire) -> Session:
+    """A session whose connections are metered, and that adds nothing of its own."""
 
     class Plain(HTTPConnection):
         response_class = _response_class(wire)
@@ -135,4 +142,8 @@ def adapter(wire: Wire) -> HTTPAdapter:
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = Secure
 
-    return _Adapter({"http": PlainPool, "https": SecurePool})
+    made = _Session()
+    made.trust_env = False  # else ~/.netrc would add credentials that no plan names
+    made.mount("http://", _Adapter({"http": PlainPool, "https": SecurePool}))
+    made.mount("https://", _Adapter({"http": PlainPool, "https": SecurePool}))
+    return made

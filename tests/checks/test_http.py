@@ -44,6 +44,7 @@ class Page:
     late: float = 0.0
     drip: str = ""
     then: Page | None = None
+    barrier: threading.Barrier | None = None
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Site:
     url: str
     pages: dict[str, Page]
     seen: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
     def environment(self, **more: Any) -> Environment:
@@ -63,10 +65,13 @@ def handler(site: Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             site.seen.append((self.command, self.path, dict(self.headers)))
+            site.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
             page = site.pages.get(self.path.partition("?")[0], Page(404, body=b"no such page"))
             if page.then:
                 site.pages[self.path] = page.then
             site.over.wait(page.late)
+            if page.barrier:
+                page.barrier.wait(10)
             if page.drip:
                 drip(self, page, site)
                 return
@@ -79,7 +84,7 @@ def handler(site: Site) -> type[BaseHTTPRequestHandler]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing."""
 
-    for method in ("GET", "HEAD", "POST"):
+    for method in ("GET", "HEAD", "POST", "PUT"):
         setattr(Handler, f"do_{method}", Handler.answer)
     return Handler
 
@@ -94,17 +99,20 @@ def drip(handler: BaseHTTPRequestHandler, page: Page, site: Site) -> None:
 
 
 @contextmanager
-def serving(pages: dict[str, Page], certificate: trustme.LeafCert | None = None) -> Iterator[Site]:
+def serving(
+    pages: dict[str, Page], certificate: trustme.LeafCert | None = None, at: tuple[str, int] = ("127.0.0.1", 0)
+) -> Iterator[Site]:
     site = Site("", pages)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(site))
+    family = socket.AF_INET6 if ":" in at[0] else socket.AF_INET
+    server = type("Server", (ThreadingHTTPServer,), {"address_family": family})(at, handler(site))
     server.daemon_threads = False
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that hang up are part of the tests
+    server.handle_error = lambda *_: None  # clients that hang up are part of the tests
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
         server.socket = context.wrap_socket(server.socket, server_side=True)
     site.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005})
     thread.start()
     try:
         yield site
@@ -194,6 +202,7 @@ def test_shorthand_is_the_url(site: Site) -> None:
         ("/page", {"text": "Demo ${release.version}"}, "text 'Demo 1.4.0': expected present, got absent"),
         ("/page", {"not_text": "Grüße"}, "text 'Grüße': expected absent, got present"),
         ("/page", {"body": {"status": "ok"}}, "body: expected JSON, got 23 bytes of no content type that are not JSON"),
+        ("/healthz", {"size": "< 100"}, "size in bytes: expected < 100, got 109"),
         ("/healthz", {"body": {"status": "up"}}, 'body status: expected "up", got "ok"'),
         ("/healthz", {"body": {"checks.database.ok": 1}}, "body checks.database.ok: expected 1, got true"),
         ("/healthz", {"body": {"checks.database.pool": "> 7"}}, "body checks.database.pool: expected > 7, got 7"),
@@ -278,7 +287,11 @@ def test_proxies_of_the_environment_are_used_beyond_loopback(site: Site, monkeyp
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", site.url)
     site.pages["http://app.example.org/healthz"] = as_json(HEALTH)
-    assert run(site, "http://app.example.org/healthz", body={"status": "ok"}).status is Status.PASSED
+    result = run(site, "http://app.example.org/healthz", body={"status": "ok"})
+    assert result.status is Status.PASSED
+    assert f"[through the proxy {site.url} at 127.0.0.1]".encode() in result.attached[0][1]
+    refused = run(site, "http://app.example.org/healthz", ip=4)
+    assert (refused.status, "IPv4 cannot be asked for through a proxy" in refused.message) == (Status.ERROR, True)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -300,6 +313,10 @@ def test_retries_until_it_holds(site: Site) -> None:
     site.pages["/starting"] = Page(503, then=Page())
     result = run(site, "/starting", retry_for="10s")
     assert (result.status, result.attempts) == (Status.PASSED, 2)
+    assert [evidence.name for evidence, _ in result.attached] == ["answer.txt", "attempts.txt"]
+    first, second = result.attached[1][1].decode().splitlines()
+    assert first.endswith("s failed: status: expected 200, got 503 Service Unavailable")
+    assert second.endswith("s passed")
 
 
 def test_body_larger_than_allowed_is_an_error(site: Site) -> None:
@@ -417,6 +434,227 @@ def test_protected_environments_are_not_written_to_unasked(site: Site) -> None:
     )
 
 
+KEY = {"KEY": "hunter2-hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("auth", "sent"),
+    [
+        ({"bearer": "${env:KEY}"}, "Bearer hunter2-hunter2"),
+        ({"basic": {"user": "ops", "password": "${env:KEY}"}}, "Basic b3BzOmh1bnRlcjItaHVudGVyMg=="),
+    ],
+)
+def test_who_asks_is_named_by_reference_and_struck_out(site: Site, auth: dict[str, Any], sent: str) -> None:
+    site.pages["/echo"] = Page(headers={"X-Echo": sent}, body=f"you are {sent}".encode())
+    check = Http(url="/echo", auth=auth, keep_body=True, header={"X-Echo": "nobody"})  # type: ignore[arg-type]
+    result = look(check, site.environment(), variables=KEY)
+    assert (result.status, site.seen[0][2]["Authorization"]) == (Status.FAILED, sent)
+    assert sent.split()[1] not in repr(result) + repr(check)
+    assert b"you are " in result.attached[0][1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "media_type", "body"),
+    [
+        (
+            {"json": {"to": "${release.version}", "key": ["${env:KEY}"], "n": 1}},
+            "application/json",
+            b'{"to": "1.4.0", "key": ["hunter2-hunter2"], "n": 1}',
+        ),
+        (
+            {"form": {"grant": "a b", "key": "${env:KEY}"}},
+            "application/x-www-form-urlencoded",
+            b"grant=a+b&key=hunter2-hunter2",
+        ),
+        (
+            {"content": "<v>${release.version} \u00fc</v>", "headers": {"content-type": "text/xml"}},
+            "text/xml",
+            "<v>1.4.0 \u00fc</v>".encode(),
+        ),
+    ],
+)
+def test_bodies_are_sent_with_references_put_in(
+    site: Site, fields: dict[str, Any], media_type: str, body: bytes
+) -> None:
+    site.pages["/jobs"] = Page(201, body=body)
+    check = Http.model_validate({"url": "/jobs", "method": "POST", "status": 201, "keep_body": True, **fields})
+    result = look(check, site.environment(), variables=KEY)
+    assert (result.status, site.bodies) == (Status.PASSED, [body])
+    assert {name.lower(): value for name, value in site.seen[0][2].items()}["content-type"] == media_type
+    assert "hunter2" not in repr(result)
+
+
+@pytest.mark.parametrize(("code", "method", "body"), [(303, "GET", b""), (302, "GET", b""), (307, "POST", b"a=1")])
+def test_a_body_follows_within_its_server_only_where_the_redirect_says_so(
+    site: Site, code: int, method: str, body: bytes
+) -> None:
+    site.pages["/form"] = Page(code, {"Location": "/healthz"})
+    assert run(site, "/form", method="POST", form={"a": "1"}, redirects=True).status is Status.PASSED
+    assert (site.seen[1][0], site.bodies[1]) == (method, body)
+
+
+def test_nothing_but_reading_follows_to_another_server(site: Site) -> None:
+    with serving({"/far": Page()}) as other:
+        site.pages["/form"] = Page(307, {"Location": f"{other.url}/far?state=abc"})
+        check = Http(url="/form", method="POST", form={"key": "${env:KEY}"}, redirects=True)
+        result = look(check, site.environment(), variables=KEY)
+        assert (result.status, other.seen) == (Status.ERROR, [])
+        assert f"/form: redirects a POST to another server, {other.url}/far\n" in result.message
+        assert "state" not in result.message
+
+
+def test_credentials_follow_neither_to_plain_http_nor_back_home(site: Site, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with serving({}, authority.issue_cert("127.0.0.1")) as secure:
+        secure.pages |= {"/start": Page(302, {"Location": f"{site.url}/back"}), "/end": Page()}
+        site.pages["/back"] = Page(302, {"Location": f"{secure.url}/end"})
+        check = Http(url=f"{secure.url}/start", redirects=True, ca="ca.pem", auth={"bearer": "${env:KEY}"})  # type: ignore[arg-type]
+        assert look(check, root=tmp_path, variables=KEY).status is Status.PASSED
+        seen = [secure.seen[0], site.seen[0], secure.seen[1]]
+        assert ["Authorization" in headers for _, _, headers in seen] == [True, False, False]
+
+
+def test_several_urls_are_asked_at_once_and_each_is_looked_at(site: Site) -> None:
+    barrier = threading.Barrier(2)
+    site.pages |= {"/a": Page(barrier=barrier), "/b": Page(404, barrier=barrier)}
+    result = look(Http(urls=("/a", "/b", "/healthz?key=${env:KEY}")), site.environment(), variables=KEY)
+    assert [str(finding) for finding in result.findings] == [
+        "answers looked at: expected >= 3, got 3",
+        "/a: status: expected 200, got 200 OK",
+        "/b: status: expected 200, got 404 Not Found",
+        "/healthz: status: expected 200, got 200 OK",
+    ]
+    assert [evidence.name for evidence, _ in result.attached] == ["answer-1.txt", "answer-2.txt", "answer-3.txt"]
+    assert (result.status, "hunter2" in repr(result)) == (Status.FAILED, False)
+
+
+def test_one_url_of_several_that_does_not_answer_is_no_pass(site: Site, closed: str) -> None:
+    urls = ("/healthz", f"http://{closed}/")
+    result = look(Http(urls=urls), site.environment())
+    assert result.status is Status.ERROR
+    assert said(result) == ["answers looked at: expected >= 2, got 1"]
+    assert result.message.startswith(f"1 of 2 could not be looked at: http://{closed}/: cannot connect: Connection")
+    down = look(Http(urls=urls, unreachable="fails"), site.environment())
+    assert down.status is Status.FAILED
+    assert said(down)[1].startswith(f"http://{closed}/: answer: expected one, got http://{closed}/: cannot connect")
+
+
+@pytest.fixture
+def dual(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Site, Site]]:
+    """A server on each version of the protocol, and a name that has both addresses."""
+    resolve = socket.getaddrinfo
+
+    def resolved(host: Any, port: Any, family: int = 0, *args: Any, **more: Any) -> Any:
+        literal = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}.get(family, "127.0.0.1")
+        return resolve(literal if host == "dual.example" else host, port, family, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "dual.example")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with serving({"/": Page()}) as four:
+        port = int(four.url.rpartition(":")[2])
+        with serving({"/": Page()}, at=("::1", port)) as six:
+            four.url = six.url = f"http://dual.example:{port}"
+            yield four, six
+
+
+def test_each_version_of_the_protocol_can_be_asked_over(dual: tuple[Site, Site]) -> None:
+    four, six = dual
+    assert run(four, "/", ip=6).status is Status.PASSED
+    assert (len(four.seen), len(six.seen)) == (0, 1)
+    assert six.seen[0][2]["Host"] == four.url.partition("//")[2]
+    six.pages["/"] = Page(503)
+    assert run(four, "/", ip=4).status is Status.PASSED
+    both = run(four, "/", ip="both")
+    assert (both.status, said(both)) == (
+        Status.FAILED,
+        ["over IPv6: status: expected 200, got 503 Service Unavailable"],
+    )
+    assert [b"[from ::1]" in body for _, body in both.attached] == [False, True]
+
+
+def test_a_server_without_an_address_of_that_version_is_an_error(site: Site) -> None:
+    result = run(site, ip="both")
+    assert (result.status, said(result)) == (Status.ERROR, ["answers looked at: expected >= 2, got 1"])
+    assert "127.0.0.1: no IPv6 address" in result.message
+
+
+SCHEMA = {
+    "type": "object",
+    "required": ["status", "version"],
+    "additionalProperties": False,
+    "properties": {
+        "status": {"enum": ["ok", "degraded"]},
+        "version": {"type": "string", "pattern": r"^\d+\.\d+\.\d+$"},
+        "at": {"type": "string", "format": "date-time"},
+        "nodes": {"type": "array", "items": {"type": "object", "required": ["up"]}, "minItems": 1},
+        "pool": {"type": "integer", "maximum": 10},
+    },
+}
+FITS = {"status": "ok", "version": "1.4.0", "at": "2026-01-05T09:00:00Z", "nodes": [{"up": True}], "pool": 3}
+
+
+def test_a_body_that_fits_its_schema_passes_inline_and_from_a_file(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "health.json").write_text(json.dumps(SCHEMA))
+    site.pages["/healthz"] = as_json(FITS)
+    for schema in (SCHEMA, "health.json"):
+        result = look(Http(url="/healthz", schema=schema), site.environment(), root=tmp_path)  # type: ignore[arg-type]
+        assert (result.status, str(result.findings[-1])) == (
+            Status.PASSED,
+            "schema: expected a document as described, got one",
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": "Ann is ill"}, 'schema at status: expected enum ["ok", "degraded"], got a text of 10'),
+        ({"version": "Ann"}, 'schema at version: expected pattern "^\\\\d+\\\\.\\\\d+\\\\.\\\\d+$", got a text of 3'),
+        ({"version": 14}, "schema at version: expected type string, got 14"),
+        ({"at": "Ann"}, 'schema at at: expected format "date-time", got a text of 3'),
+        ({"at": "2026-01-05T09:00:00"}, 'schema at at: expected format "date-time", got a text of 19'),
+        ({"nodes": []}, "schema at nodes: expected minItems 1, got a list of 0"),
+        ({"nodes": [{"up": 1}, {"Ann": 1}]}, "schema at nodes.1: expected the keys up, got no up"),
+        ({"pool": 11}, "schema at pool: expected maximum 10, got 11"),
+        ({"Ann": 1}, "schema: expected no keys but at, nodes, pool, status, version, got 1 more"),
+    ],
+)
+def test_what_does_not_fit_its_schema_is_told_without_its_texts(
+    site: Site, change: dict[str, Any], message: str
+) -> None:
+    site.pages["/healthz"] = as_json(FITS | change)
+    result = run(site, schema=SCHEMA)
+    assert (result.status, said(result)) == (Status.FAILED, [message])
+    assert "Ann" not in repr(result)
+
+
+def test_of_very_many_misfits_a_few_are_told(site: Site) -> None:
+    site.pages["/healthz"] = as_json({"nodes": [1] * 1000})
+    assert len(said(run(site, schema={"properties": {"nodes": {"items": {"type": "object"}}}}))) == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "No such file"),
+        ("{", "Expecting property name"),
+        ("[]", "no JSON Schema: expected an object"),
+        ('{"type": "strin"}', "no JSON Schema: at type: 'strin' is not valid"),
+        ('{"$ref": "http://127.0.0.1:9/other.json"}', "nothing is known as http://127.0.0.1:9/other.json"),
+        ('{"properties": {"a": {"format": "uri"}}}', "the format uri is not looked at here; known: date, date-time"),
+    ],
+)
+def test_a_schema_that_cannot_be_held_to_is_an_error(
+    site: Site, tmp_path: Path, text: str | None, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / "a.json").write_text(text)
+    result = look(Http(url="/healthz", schema="a.json"), site.environment(), root=tmp_path)
+    assert (result.status, message in result.message) == (Status.ERROR, True), result.message
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -430,6 +668,22 @@ def test_protected_environments_are_not_written_to_unasked(site: Site) -> None:
         ({"url": "/", "body": {"a..b": 1}}, "match pattern"),
         ({"url": "/", "method": "HEAD", "text": "x"}, "the answer to HEAD has no body"),
         ({"url": "/", "metod": "GET"}, "Extra inputs"),
+        ({}, "expected either `url` or `urls`"),
+        ({"url": "/", "urls": ["/a"]}, "expected either `url` or `urls`"),
+        ({"urls": ["/a", "/a"]}, "names the same URL twice"),
+        ({"url": "/", "ip": 5}, "Input should be 4, 6"),
+        ({"url": "/", "auth": {}}, "expected either `basic` or `bearer`"),
+        ({"url": "/", "auth": {"bearer": "abcdef"}}, "name it by reference"),
+        ({"url": "/", "auth": {"basic": {"user": "a:b", "password": "${env:P}"}}}, "match pattern"),
+        ({"url": "/", "auth": {"bearer": "${env:P}"}, "headers": {"authorization": "x"}}, "the header Authorization"),
+        ({"url": "/", "json": {"a": 1}}, "GET carries no body"),
+        ({"url": "/", "method": "POST", "json": 1, "form": {"a": "b"}}, "expected one of `json`, `form` and"),
+        ({"url": "/", "method": "POST", "content": "a"}, "needs its Content-Type"),
+        ({"url": "/", "method": "POST", "json": ["${release.tag}"]}, "unknown placeholder"),
+        ({"url": "/", "method": "HEAD", "schema": {}}, "the answer to HEAD has no body"),
+        ({"url": "/", "method": "HEAD", "size": "< 1"}, "the answer to HEAD has no body"),
+        ({"url": "/", "schema": {"type": "strin"}}, "no JSON Schema: at type"),
+        ({"url": "/", "schema": {"format": "uri"}}, "the format uri is not looked at here"),
     ],
 )
 def test_wrong_declarations_are_refused(fields: dict[str, Any], message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pytest_releasegate.check import find
 from pytest_releasegate.errors import CannotLook
@@ -85,11 +85,10 @@ def _misfit(error: ValidationError) -> Finding:
 def _difference(error: ValidationError) -> tuple[str, str]:
     keyword, found = str(error.validator), error.instance
     value: Any = error.validator_value
-    schema: Any = error.schema
     if keyword == "required" and isinstance(found, dict):
         return f"the keys {shown(list(value))}", f"no {shown([key for key in value if key not in found])}"
     if keyword == "additionalProperties" and isinstance(found, dict) and value is False:
-        known = schema.get("properties", {})
+        known = cast("dict[str, Any]", error.schema).get("properties", {})
         return f"no keys but {shown(sorted(known))}", f"{len(found.keys() - known.keys())} more"
     if keyword == "type":
         return f"type {value if isinstance(value, str) else ' or '.join(value)}", _described(found)

@@ -48,6 +48,7 @@ class _Target:
 
     label: str
     query: Query
+    limit: float = 0.0
     came: Answer | CannotLook | None = None
 
     def named(self, finding: Finding) -> Finding:
@@ -150,8 +151,7 @@ class Http(Parameters):
     def look(self, context: Context) -> Iterator[Finding]:
         """Ask once, all at the same time, and compare."""
         schema = read_schema(context.root, self.schema_) if isinstance(self.schema_, str) else self.schema_
-        limit = context.remaining(self._patience())
-        targets = self._asked(self._targets(context), limit, context)
+        targets = self._asked(self._targets(context), context)
         answered = [target for target in targets if isinstance(target.came, Answer)]
         if answered or len(targets) > 1:
             yield counted("answers", len(answered), len(targets))
@@ -161,30 +161,32 @@ class Http(Parameters):
                 name = "answer.txt" if len(targets) == 1 else f"answer-{number}.txt"
                 context.attach(name, "text/plain", cut(_evidence(target.came, whole=self.keep_body)))
                 yield from map(target.named, self._compare(target.came, schema, context))
-            elif (finding := self._away(target, limit, context)) is not None:
+            elif (finding := self._away(target, context)) is not None:
                 yield target.named(finding)
             elif target.came is not None:
                 missing.append(target.came)
         if missing:
             raise _together(missing, len(targets))
 
-    def _asked(self, targets: list[_Target], limit: float, context: Context) -> list[_Target]:
+    def _asked(self, targets: list[_Target], context: Context) -> list[_Target]:
         """The targets with what came of each."""
 
         def asked(target: _Target) -> _Target:
+            limit = 0.0
             try:
+                limit = context.remaining(self._patience())
                 return replace(target, came=ask(target.query, clock=context.clock, limit=limit))
             except CannotLook as away:
-                return replace(target, came=away)
+                return replace(target, limit=limit, came=away)
 
         if len(targets) == 1:
             return [asked(targets[0])]
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="releasegate-http") as pool:
             return list(pool.map(asked, targets))
 
-    def _away(self, target: _Target, limit: float, context: Context) -> Finding | None:
+    def _away(self, target: _Target, context: Context) -> Finding | None:
         """What it says that no answer came, None where it says nothing."""
-        away = target.came
+        away, limit = target.came, target.limit
         if isinstance(away, RedirectLoop):
             return find("redirects", expected="an answer at the end of them", actual=away.what, ok=False)
         if not isinstance(away, Unreachable):

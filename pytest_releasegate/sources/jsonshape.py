@@ -23,7 +23,7 @@ __all__ = ["read_schema", "require_schema", "shaped"]
 
 _MOST_FINDINGS = 10
 _MOST_SHOWN = 120
-_NAMES = {dict: "an object", list: "a list", str: "a text"}
+_NAMES: dict[type[Any], str] = {dict: "an object", list: "a list", str: "a text"}
 
 
 def require_schema(schema: Any) -> None:

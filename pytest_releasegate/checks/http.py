@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, JsonValue, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import ConfigDict, Field, JsonValue, StrictBool, StrictInt, StrictStr, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
@@ -63,6 +63,7 @@ class Http(Parameters):
     ```
     """
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["url"]}, {"required": ["urls"]}]})
     kind: ClassVar[str] = "http"
     shorthand: ClassVar[str] = "url"
 
@@ -76,7 +77,7 @@ class Http(Parameters):
     """Headers to send; values may hold references such as `Bearer ${env:TOKEN}`."""
     auth: Auth | None = None
     """Who asks, by reference: `{bearer: '${env:TOKEN}'}` or `{basic: {user: ops, password: '${env:PASSWORD}'}}`."""
-    json_: JsonValue = Field(default=None, alias="json")
+    json_: dict[str, JsonValue] | list[JsonValue] | None = Field(default=None, alias="json")
     """A JSON body to send; its texts may hold references and `${release.version}`, as those of the next two may."""
     form: dict[str, str] = Field(default_factory=dict)
     """Fields to send as a form."""

@@ -144,6 +144,7 @@ def session(wire: Wire) -> Session:
 
     made = _Session()
     made.trust_env = False  # else ~/.netrc would add credentials that no plan names
-    made.mount("http://", _Adapter({"http": PlainPool, "https": SecurePool}))
-    made.mount("https://", _Adapter({"http": PlainPool, "https": SecurePool}))
+    metered = _Adapter({"http": PlainPool, "https": SecurePool})
+    made.mount("http://", metered)
+    made.mount("https://", metered)
     return made

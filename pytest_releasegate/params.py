@@ -23,7 +23,7 @@ from pydantic_core import core_schema
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Duration", "Parameters", "Span", "Threshold", "format_duration", "parse_duration", "text_schema"]
+__all__ = ["Duration", "Parameters", "Pattern", "Span", "Threshold", "format_duration", "parse_duration", "text_schema"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _LONGEST = timedelta(days=36525)
@@ -83,6 +83,18 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$"}),
 ]
 """A span of time such as `500ms`, `30s`, `15m`, `24h`, `90d`."""
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as wrong:
+        raise ValueError(f"expected a regular expression, got '{text}': {wrong}") from None
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+"""A regular expression of Python's."""
 
 Span = Annotated[Duration, AfterValidator(_positive)]
 """A duration above zero."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pytest_releasegate.check import counted, find, seconds
 from pytest_releasegate.model import Ok
-from pytest_releasegate.params import Parameters, Span, Threshold, format_duration
+from pytest_releasegate.params import Parameters, Pattern, Span, Threshold, format_duration
 from pytest_releasegate.sources.pgbatches import Batches, Left, batches, left
 from pytest_releasegate.sources.pgtables import aligned, named, quoted, user_tables
 from pytest_releasegate.sources.postgres import connect, one_predicate
@@ -72,9 +71,9 @@ class Backfill(Parameters):
     """Look twice, so far apart, for the rate of now, instead of asking the progress table for it."""
     log: str = ""
     """Its archived log, JSON lines or text: start and end with their times, how many rows, and no error."""
-    started: str = START
+    started: Pattern = START
     """A pattern for the line of its log that tells of the start."""
-    finished: str = END
+    finished: Pattern = END
     """A pattern for the line of its log that tells of the end."""
     database: str = ""
     """The environment's database; by default the only one, or `app`."""
@@ -85,15 +84,6 @@ class Backfill(Parameters):
     @classmethod
     def _predicate(cls, text: str) -> str:
         return one_predicate(text) if text else text
-
-    @field_validator("started", "finished")
-    @classmethod
-    def _pattern(cls, text: str) -> str:
-        try:
-            re.compile(text)
-        except re.error as wrong:
-            raise ValueError(f"expected a regular expression, got '{text}': {wrong}") from None
-        return text
 
     @model_validator(mode="after")
     def _fits(self) -> Backfill:

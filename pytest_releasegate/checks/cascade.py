@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,10 +11,11 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.pgcascades import Deletions, Rule, rules
+from pytest_releasegate.sources.pgparams import Predicates, Settings
 from pytest_releasegate.sources.pgpolicies import Persona
 from pytest_releasegate.sources.pgrefusals import Told, taken_on
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
-from pytest_releasegate.sources.postgres import connect, database_name, one_predicate, several
+from pytest_releasegate.sources.postgres import connect, database_name, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Cascade"]
 
 Word = Literal["cascade", "restrict", "set_null", "set_default"]
-_SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+", re.IGNORECASE)
 _MEANT = {
     "cascade": ("cascade",),
     "restrict": ("restrict", "no action"),
@@ -62,9 +61,9 @@ class Cascade(Parameters):
     """`deletion` also deletes one real parent for each child, and undoes it; `catalogue` only asks what is declared."""
     as_role: str = Field(default="", alias="as")
     """The role that the application takes on, as which rows are deleted; by default the one that looks."""
-    settings: dict[str, str] = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
     """Settings that the policies of that role ask, such as `request.jwt.claims`."""
-    where: dict[str, str] = Field(default_factory=dict)
+    where: Predicates = Field(default_factory=dict)
     """By parent, a predicate for the real rows of which one is deleted; by default any."""
     most: int = Field(default=1000, ge=1, strict=True)
     """How many rows one deletion may touch, all levels together."""
@@ -80,19 +79,6 @@ class Cascade(Parameters):
             if not children:
                 raise ValueError(f"on_delete.{parent}: expected at least one child, got none")
         return on_delete
-
-    @field_validator("where")
-    @classmethod
-    def _predicates(cls, where: dict[str, str]) -> dict[str, str]:
-        return {table: one_predicate(text, f"the predicate of {table}") for table, text in where.items()}
-
-    @field_validator("settings")
-    @classmethod
-    def _own_settings(cls, settings: dict[str, str]) -> dict[str, str]:
-        for name in settings:
-            if not _SETTING.fullmatch(name):
-                raise ValueError(f"expected the name of a custom setting such as app.user_id, got '{name}'")
-        return settings
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Ask the catalogue, and delete one row of each sort for a moment."""

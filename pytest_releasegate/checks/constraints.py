@@ -14,10 +14,11 @@ from pytest_releasegate.errors import nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.pgconstraints import Constraint, constraints, not_null, unique, unique_keys
+from pytest_releasegate.sources.pgparams import Predicates, Settings
 from pytest_releasegate.sources.pgpolicies import Persona
 from pytest_releasegate.sources.pgrefusals import Probe, Told, probed, taken_on
 from pytest_releasegate.sources.pgtables import Table, aligned, named, selected, user_tables
-from pytest_releasegate.sources.postgres import connect, database_name, one_predicate, several
+from pytest_releasegate.sources.postgres import connect, database_name, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from pytest_releasegate.model import Finding
 
 __all__ = ["Bad", "Constraints"]
-
-_SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+", re.IGNORECASE)
 
 
 def _or_columns_alone(schema: dict[str, Any]) -> None:
@@ -96,9 +95,9 @@ class Constraints(Parameters):
     """By table, bad values that must be refused, such as `{amount: -1}`, or `{row: {amount: -1}, by: CONSTRAINT}`."""
     as_role: str = Field(default="", alias="as")
     """The role that the application takes on, as which bad rows are offered; by default the one that looks."""
-    settings: dict[str, str] = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
     """Settings that the policies of that role ask, such as `request.jwt.claims`."""
-    where: dict[str, str] = Field(default_factory=dict)
+    where: Predicates = Field(default_factory=dict)
     """By table, a predicate for the real rows of which one is copied; by default any."""
     triggers: StrictBool = False
     """Offer bad rows also where triggers fire before the row is written; only where these call nothing outside."""
@@ -115,19 +114,6 @@ class Constraints(Parameters):
             table: [_whole(each) for each in rows] if isinstance(rows, list) and rows else _refuse_empty(table, rows)
             for table, rows in refuse.items()
         }
-
-    @field_validator("where")
-    @classmethod
-    def _predicates(cls, where: dict[str, str]) -> dict[str, str]:
-        return {table: one_predicate(text, f"the predicate of {table}") for table, text in where.items()}
-
-    @field_validator("settings")
-    @classmethod
-    def _own_settings(cls, settings: dict[str, str]) -> dict[str, str]:
-        for name in settings:
-            if not _SETTING.fullmatch(name):
-                raise ValueError(f"expected the name of a custom setting such as app.user_id, got '{name}'")
-        return settings
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Ask the catalogue, and offer the bad rows."""

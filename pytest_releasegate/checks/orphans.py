@@ -10,10 +10,11 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.pgkeys import compared, foreign_keys, orphans
+from pytest_releasegate.sources.pgparams import Predicates
 from pytest_releasegate.sources.pgscan import require_whole
 from pytest_releasegate.sources.pgtables import aligned, named, selected, user_tables
 from pytest_releasegate.sources.pgundeclared import Reference, candidates, pairs, resolved
-from pytest_releasegate.sources.postgres import connect, count_each, one_predicate
+from pytest_releasegate.sources.postgres import connect, count_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +60,7 @@ class Orphans(Parameters):
     """Keys that the schema may lack: `notes.client_id: clients.id`, or `visits(region, code): sites(region, code)`."""
     declared: bool = Field(default=True, strict=True)
     """Whether the foreign keys of the schema are counted too, validated or not."""
-    where: dict[str, str] = Field(default_factory=dict)
+    where: Predicates = Field(default_factory=dict)
     """Predicates by table on the rows that must have a parent, such as `deleted_at is null`."""
     candidates: bool = Field(default=False, strict=True)
     """Whether keys are shown, never judged, that names suggest and the rows confirm."""
@@ -80,11 +81,6 @@ class Orphans(Parameters):
     @classmethod
     def _readable(cls, columns: list[str]) -> list[str]:
         return [column for column in columns if Reference.parse(column)]
-
-    @field_validator("where")
-    @classmethod
-    def _predicates(cls, where: dict[str, str]) -> dict[str, str]:
-        return {table: one_predicate(text, f"the predicate of {table}") for table, text in where.items()}
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Count the orphans of each key."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from contextlib import ExitStack
 from itertools import compress
@@ -18,6 +17,7 @@ from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.pgasks import READ, SCRATCH, WRITE, Ask, Asker
 from pytest_releasegate.sources.pgcells import TODO, Cell, Seen
 from pytest_releasegate.sources.pgmatrix import LOOKS, Asked, Matrix, spoil
+from pytest_releasegate.sources.pgparams import Settings
 from pytest_releasegate.sources.pgpolicies import COMMANDS, Catalogue, Persona, catalogue, require_bound
 from pytest_releasegate.sources.pgscratch import scratch
 from pytest_releasegate.sources.pgtables import Table, aligned, named, user_tables
@@ -37,7 +37,6 @@ __all__ = ["Rls", "Who"]
 _UNCOPIED = "no copy is made of a protected environment's data: try it on another"
 _CLAIMS = "request.jwt.claims"
 _MOST_TOLD = 5
-_SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+", re.IGNORECASE)
 
 
 def _sort(value: Any) -> str:
@@ -58,16 +57,14 @@ class Who(Parameters):
     """The role that the application takes on for them, such as `authenticated`."""
     claims: dict[str, Any] = Field(default_factory=dict)
     """The claims of their token; a value may be `${env:NAME}` or `{query: select id from ...}`."""
-    settings: dict[str, StrictStr] = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
     """Other settings that policies ask, such as `app.user_id`."""
 
     @field_validator("settings")
     @classmethod
-    def _own_settings(cls, settings: dict[str, str]) -> dict[str, str]:
-        for name in settings:
-            if not _SETTING.fullmatch(name):
-                raise ValueError(f"expected the name of a custom setting such as app.user_id, got '{name}'")
-            _require_decided(name, settings[name])
+    def _decided(cls, settings: dict[str, str]) -> dict[str, str]:
+        for name, value in settings.items():
+            _require_decided(name, value)
         return settings
 
     @field_validator("claims")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pytest_releasegate.check import find
 from pytest_releasegate.errors import CannotLook
@@ -14,9 +14,10 @@ from pytest_releasegate.sources.pgcontent import as_text_always, instant, layout
 from pytest_releasegate.sources.pgcounts import Asked, ask_again, compared, measure
 from pytest_releasegate.sources.pgdiff import differences, pair
 from pytest_releasegate.sources.pgestimates import estimates
+from pytest_releasegate.sources.pgparams import Predicates
 from pytest_releasegate.sources.pgscan import shared
 from pytest_releasegate.sources.pgtables import named, selected, user_tables
-from pytest_releasegate.sources.postgres import database_name, one_predicate
+from pytest_releasegate.sources.postgres import database_name
 from pytest_releasegate.sources.rowchange import Change
 from pytest_releasegate.sources.rowdiff import Diff, expectations
 
@@ -69,17 +70,12 @@ class RowCounts(Parameters):
     """With `against`, the tables to compare; by default all."""
     exclude: list[str] = Field(default_factory=list)
     """With `against`, patterns of tables to leave out, such as `audit.*`."""
-    where: dict[str, str] = Field(default_factory=dict)
+    where: Predicates = Field(default_factory=dict)
     """With `against`, predicates by table that leave rows out on both sides."""
     without: dict[str, list[str]] = Field(default_factory=dict)
     """With `against`, columns by table whose content may differ."""
     least: int = Field(default=1, ge=1, strict=True)
     """How many tables must be compared at least."""
-
-    @field_validator("where")
-    @classmethod
-    def _predicates(cls, where: dict[str, str]) -> dict[str, str]:
-        return {table: one_predicate(text, f"the predicate of {table}") for table, text in where.items()}
 
     @model_validator(mode="after")
     def _agree(self) -> RowCounts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook, nearest
@@ -13,9 +13,10 @@ from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.pgcontent import Buckets, as_text_always, instant, layouts
 from pytest_releasegate.sources.pgcounts import Asked, bounds, kept, measure
 from pytest_releasegate.sources.pgestimates import NEVER, estimates
+from pytest_releasegate.sources.pgparams import Predicates
 from pytest_releasegate.sources.pgscan import shared
 from pytest_releasegate.sources.pgtables import aligned, named, picked, selected, user_tables
-from pytest_releasegate.sources.postgres import database_name, one_predicate
+from pytest_releasegate.sources.postgres import database_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +64,7 @@ class Snapshot(Parameters):
     """The tables to count, such as `clients` or `public.clients`; by default all."""
     exclude: list[str] = Field(default_factory=list)
     """Patterns of tables to leave out, such as `audit.*`."""
-    where: dict[str, str] = Field(default_factory=dict)
+    where: Predicates = Field(default_factory=dict)
     """Predicates by table that leave marked test rows out, such as `test_run is null`."""
     estimate: bool | list[str] = False
     """True, or patterns of huge tables: their numbers are the planner's estimates, and are marked so ever after."""
@@ -75,11 +76,6 @@ class Snapshot(Parameters):
     """Columns by table that the checksum leaves out, such as those that the migration drops."""
     least: int = Field(default=1, ge=1, strict=True)
     """How many tables there must be at least."""
-
-    @field_validator("where")
-    @classmethod
-    def _predicates(cls, where: dict[str, str]) -> dict[str, str]:
-        return {table: one_predicate(text, f"the predicate of {table}") for table, text in where.items()}
 
     @model_validator(mode="after")
     def _agree(self) -> Snapshot:

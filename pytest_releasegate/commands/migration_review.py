@@ -55,7 +55,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
     known = Known(
         together={"auto": None, "file": True, "none": False}[asked.transaction], one_release=asked.one_release
     )
-    traces: Sequence[Sequence[Traced]] = [[]] * len(files) if asked.lint else _tried(files, known, asked.schema)
+    before = scripts([Path(asked.schema)], Path.cwd()) if asked.schema else []
+    traces: Sequence[Sequence[Traced]] = [[]] * len(files) if asked.lint else _tried(files, known, before)
     told = list(hazards(files, known, squawk(files), traces))
     if asked.json:
         say(json.dumps([_plain(hazard) for hazard in told], indent=2))
@@ -77,17 +78,16 @@ def _paths(names: Sequence[str]) -> Iterator[Path]:
             yield path
 
 
-def _tried(files: Sequence[Script], known: Known, schema: str | None) -> Sequence[Sequence[Traced]]:
+def _tried(files: Sequence[Script], known: Known, before: Sequence[Script]) -> Sequence[Sequence[Traced]]:
     from pytest_releasegate.sources.pgscratch import blank
-    from pytest_releasegate.sources.pgtrial import scripts, tried
+    from pytest_releasegate.sources.pgtrial import tried
 
     try:
         with blank() as copy:
-            if schema:
-                (made,) = tried(copy, scripts([Path(schema)], Path.cwd()), known, _SECONDS)
+            for script, made in zip(before, tried(copy, before, known, _SECONDS), strict=True):
                 failed = [traced for traced in made if traced.error]
                 for traced in failed[:5]:
-                    sys.stderr.write(f"{schema}:{traced.statement.line}: could not be made: {traced.error}\n")
+                    sys.stderr.write(f"{script.name}:{traced.statement.line}: could not be made: {traced.error}\n")
             return tried(copy, files, known, _SECONDS)
     except CannotLook as cannot:
         sys.stderr.write(f"nothing was tried, the files were read only: {cannot}\n")

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_releasegate.sources.pgsplit import split
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -62,19 +64,23 @@ _STATEMENTS: tuple[tuple[str, str], ...] = (
     ("enum-value", rf"alter\s+type\s+(?P<column>{_NAME})\s+add\s+value"),
     (
         "rename-object",
-        rf"alter\s+(?:type|schema|view|materialized\s+view|domain|function|procedure)\s+{_IF}(?P<column>{_NAME}).*?\srename\s",
+        rf"alter\s+(?:type|schema|view|materialized\s+view|domain|function|procedure)\s+{_IF}(?P<column>{_NAME}).*?\srename\s(?!constraint\b)",
     ),
     ("rename-index", rf"alter\s+index\s+{_IF}(?P<column>{_NAME})\s+rename\s"),
     ("domain-constraint", rf"alter\s+domain\s+(?P<column>{_NAME})\s+(?:add\b(?!.*\bnot\s+valid)|set\s+not\s+null)"),
     (
         "update",
-        rf"(?:with\b.*?\)\s*)?update\s+(?:only\s+)?(?P<table>{_NAME})\s*\*?(?:\s+(?:as\s+)?(?!set\b){_WORD})?\s+set\s(?P<rest>.*)",
+        rf"(?P<with>with\b.*?\)\s*)?update\s+(?:only\s+)?(?P<table>{_NAME})\s*\*?(?:\s+(?:as\s+)?(?!set\b){_WORD})?\s+set\s(?P<rest>.*)",
     ),
-    ("delete", rf"(?:with\b.*?\)\s*)?delete\s+from\s+(?:only\s+)?(?P<table>{_NAME})(?P<rest>.*)"),
-    ("merge", rf"(?:with\b.*?\)\s*)?merge\s+into\s+(?:only\s+)?(?P<table>{_NAME})(?P<rest>.*)"),
+    ("delete", rf"(?P<with>with\b.*?\)\s*)?delete\s+from\s+(?:only\s+)?(?P<table>{_NAME})(?P<rest>.*)"),
+    ("merge", rf"(?P<with>with\b.*?\)\s*)?merge\s+into\s+(?:only\s+)?(?P<table>{_NAME})(?P<rest>.*)"),
     ("insert", rf"(?:with\b.*?\)\s*)?insert\s+into\s+(?P<table>{_NAME})(?P<rest>.*)"),
     ("routine", rf"create\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?P<column>{_NAME})(?P<rest>.*)"),
     ("do", r"do\b(?P<rest>.*)"),
+    (
+        "create-table",
+        rf"select\b(?:[^'(]|\([^()']*\))*?\sinto\s+(?:(?:temp|temporary|unlogged)\s+)?(?:table\s+)?(?P<table>{_NAME})",
+    ),
     ("call", rf"(?:call|(?:select|perform)(?:\s+\*\s+from)?)\s+(?P<column>{_NAME})\s*\("),
     (
         "timeout",
@@ -110,6 +116,7 @@ _PARTS: tuple[tuple[str, str], ...] = (
     ("drop-not-null", rf"alter\s+(?:column\s+)?(?P<column>{_WORD})\s+drop\s+not\s+null"),
     ("set-statistics", rf"alter\s+(?:column\s+)?(?P<column>{_WORD})\s+(?:set\s+statistics|set\s*\(|reset\s*\()"),
     ("set-expression", rf"alter\s+(?:column\s+)?(?P<column>{_WORD})\s+set\s+expression\b"),
+    ("drop-default", rf"alter\s+(?:column\s+)?(?P<column>{_WORD})\s+drop\s+default"),
     ("alter-column", rf"alter\s+(?:column\s+)?(?P<column>{_WORD})\s"),
     ("validate", rf"validate\s+constraint\s+(?P<column>{_WORD})"),
     ("rename-constraint", rf"rename\s+constraint\s+(?P<column>{_WORD})"),
@@ -124,6 +131,10 @@ _PARTS: tuple[tuple[str, str], ...] = (
     ("storage", r"(?:set|reset)\s*\(|cluster\s+on\b|set\s+without\s+cluster|replica\s+identity"),
     ("alter-table", r""),
 )
+_BEGINS = re.compile(
+    r"(?:^|\b(?:begin|then|else|loop)\s+)(?=(?:alter|create|drop|truncate|lock|reindex|set)\s)",
+)
+_NAMES_ONLY = ("drop-column", "rename-column", "rename-table", "set-schema")
 _KNOWN_PARTS = tuple((verb, re.compile(pattern, re.DOTALL)) for verb, pattern in _PARTS)
 
 
@@ -138,7 +149,7 @@ class Action:
     """The column, constraint, index or other object that is named."""
     rest: str = ""
     other: str = ""
-    """Another table that it needs, such as the one a foreign key refers to; `local` of a timeout."""
+    """Another table that it needs, such as the one a foreign key refers to; `local` of a timeout, WITH of a write."""
     concurrently: bool = False
 
 
@@ -146,11 +157,25 @@ def actions(code: str) -> list[Action]:
     """What a statement does, by its text on one line without comments; empty where that is not known."""
     if altered := _ALTER_TABLE.match(code):
         table = label(altered["table"])
-        return [_part(part, table) for part in _divided(altered["rest"])]
+        done = [_part(part, table) for part in _divided(altered["rest"])]
+        # a foreign table has no rows here that could be scanned or written anew
+        return [each for each in done if each.verb in _NAMES_ONLY] if code.startswith("alter foreign") else done
     for verb, pattern in _KNOWN:
         if match := pattern.match(code):
-            return list(_made(verb, match.groupdict(), code))
+            done = list(_made(verb, match.groupdict(), code))
+            return done + list(_within(code)) if verb == "do" else done
     return []
+
+
+def _within(code: str) -> Iterator[Action]:
+    """What the body of a block does to tables, also by texts that it executes; its writes are read elsewhere."""
+    body = re.search(r"\$(\w*)\$(.*)\$\1\$", code, re.DOTALL)
+    for piece in split(body[2] if body else ""):
+        dynamic = re.search(r"\bexecute\s+(?:format\s*\(\s*)?'((?:[^']|'')*)'", piece.code)
+        text = re.sub("%[is]", "dynamic", dynamic[1].lower().replace("''", "'")) if dynamic else piece.code
+        start = _BEGINS.search(text if dynamic else re.sub(r"'[^']*'", lambda found: "'" * len(found[0]), text))
+        if start:
+            yield from actions(text[start.end() :])
 
 
 def label(name: str) -> str:
@@ -171,10 +196,11 @@ def referred(text: str) -> list[str]:
 
 def _made(verb: str, found: dict[str, str | None], code: str) -> Iterator[Action]:
     rest = found.get("rest") or code
-    concurrently = bool(found.get("concurrently") or re.search(r"\bconcurrently\b", found.get("options") or ""))
+    option = re.search(r"\bconcurrently\b(?!\s+(?:false|off|0))", found.get("options") or "")
+    concurrently = bool(found.get("concurrently") or option)
     column = _name(found.get("column"))
     table = found["column"] if verb == "reindex" and found["what"] == "table" else found.get("table")
-    other = (found.get("what") or "") if verb == "timeout" else ""
+    other = (found.get("what") or "") if verb == "timeout" else found.get("with") or ""
     for name in names(found.get("tables") or table or "") or [""]:
         yield Action(verb, name, column, rest, other, concurrently)
 

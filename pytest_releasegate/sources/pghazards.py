@@ -82,10 +82,18 @@ class File:
     together: bool
     fresh: set[str] = field(default_factory=set)
     """Tables that this file makes."""
+    sure: set[str] = field(default_factory=set)
+    """Those of them that a rollback leaves."""
+    columns: set[tuple[str, str]] = field(default_factory=set)
+    """Columns that it adds, and names that it gives to columns, by their tables."""
     indexes: dict[str, str] = field(default_factory=dict)
     checks: dict[tuple[str, str], str] = field(default_factory=dict)
     """Columns that a CHECK keeps from being null, by table and constraint, before it is validated."""
     filled: set[tuple[str, str]] = field(default_factory=set)
+    validated: set[tuple[str, str]] = field(default_factory=set)
+    """Constraints of earlier files that are validated, by their tables."""
+    troubles: set[str] = field(default_factory=set)
+    """What was told of statements that no server can be given."""
     bodies: dict[str, str] = field(default_factory=dict)
     views: set[str] = field(default_factory=set)
     timeout: str = ""
@@ -103,7 +111,10 @@ def remember(file: File, statement: Statement, done: Sequence[Action], locked: S
     file.locks += [(table, statement.line) for table in locked]
     for action in done:
         _note(file, action)
-        if action.verb == "begin" or (action.verb in ("commit", "rollback") and not file.together):
+        if action.verb in ("begin", "commit", "rollback"):
+            if action.verb == "rollback" and file.inside:
+                file.fresh &= file.sure
+            file.sure = set(file.fresh)
             file.inside = action.verb == "begin"
             file.locks, file.writes = [], []
             file.timeout = "" if file.timeout == "local" else file.timeout
@@ -115,6 +126,10 @@ def _note(file: File, action: Action) -> None:
         file.views.add(table)
     elif action.verb == "rename-table" and table in file.fresh:
         file.fresh.add(action.other)
+    elif action.verb == "add-column":
+        file.columns.add((table, column))
+    elif action.verb == "rename-column":
+        file.columns.add((table, action.rest.rpartition(" ")[2].strip('"')))
     elif action.verb == "create-index":
         file.indexes[label(column)] = table
     elif action.verb == "routine":
@@ -135,5 +150,8 @@ def _note_check(file: File, action: Action) -> None:
             file.checks[action.table, action.column] = found[1]
         else:
             file.filled.add((action.table, found[1]))
-    elif action.verb == "validate" and (column := file.checks.get((action.table, action.column))):
-        file.filled.add((action.table, column))
+    elif action.verb == "validate":
+        if column := file.checks.get((action.table, action.column)):
+            file.filled.add((action.table, column))
+        else:
+            file.validated.add((action.table, action.column))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from pytest_releasegate.sources.pghazards import File, Hazard, remember
 from pytest_releasegate.sources.pgrisks import Risk, risks, strong_lock
 from pytest_releasegate.sources.pgtrace import blocks_writes
 from pytest_releasegate.sources.pgwrites import writes_in
-from pytest_releasegate.sources.squawk import opinions
+from pytest_releasegate.sources.squawk import by_statement, opinions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ __all__ = ["hazards", "in_transaction"]
 
 UNNAMED = ("42P01", "42703", "42704", "42883", "3F000", "42P07", "42710", "42701", "42723", "3D000", "42809", "0A000")
 """SQLSTATEs that say no more than that the scratch server does not have what the file expects, or has it already."""
+_READS_ALL = re.compile(r"(?:with|select)\b.*\b(?:count|sum|avg)\s*\([^']*\sfrom\s", re.DOTALL)
 _SLOW_MILLISECONDS = 1000.0
 
 
@@ -39,16 +41,21 @@ def hazards(
 ) -> Iterator[Hazard]:
     """The hazards of files in their order; what is none is told with the reason."""
     made: set[str] = set()
-    for script, cried, traced in zip(scripts, cries, traces, strict=True):
+    columns: set[tuple[str, str]] = set()
+    for number, (script, cried, traced) in enumerate(zip(scripts, cries, traces, strict=True)):
         by_line = {(each.statement.line, each.statement.column): each for each in traced}
         together = in_transaction(script, known)
-        file = File(script, known, together, set(made), inside=together)
+        file = File(script, known, together, set(made), set(made), set(columns), inside=together)
+        placed = by_statement(script, cried)
+        release = scripts[: number + 1] if known.one_release else [script]
         for statement in script.statements:
             mine = list(_of_statement(file, statement, by_line.get((statement.line, statement.column))))
-            mine += opinions(script, statement, cried, mine, file.fresh)
+            mine += opinions(release, statement, placed.get((statement.line, statement.column), []), mine, file.fresh)
             yield from mine
         yield from _unguarded(file)
-        made |= file.fresh if known.one_release else set()
+        if known.one_release:
+            made |= file.fresh
+            columns |= file.columns
 
 
 def _implied(script: Script) -> bool:
@@ -60,13 +67,13 @@ def _implied(script: Script) -> bool:
 
 def _of_statement(file: File, statement: Statement, traced: Traced | None) -> Iterator[Hazard]:
     done = actions(statement.code)
-    file.fresh |= {action.table for action in done if action.verb in ("create-table", "create-view")}
+    file.fresh |= {action.table for action in done if _makes(action, file.known)}
     file.fresh |= traced.made if traced else set()
     alone = list(_alone(file, statement, done))
     yield from alone or _run(file, statement, traced)
     found = [_settled(file, statement, action, risk, traced) for action in done for risk in _risks(file, action)]
     slow = any(not hazard.cleared for risk, hazard in found if risk.needs not in ("lock", "versions", "failure"))
-    slow = slow or bool(traced and traced.milliseconds >= _SLOW_MILLISECONDS)
+    slow = slow or bool(_READS_ALL.match(statement.code)) or bool(traced and traced.milliseconds >= _SLOW_MILLISECONDS)
     yield from (hazard for risk, hazard in found if risk.rule)
     yield from _unforeseen(file, statement, traced, [risk for risk, _ in found])
     if slow:
@@ -81,15 +88,41 @@ def _of_statement(file: File, statement: Statement, traced: Traced | None) -> It
 
 def _run(file: File, statement: Statement, traced: Traced | None) -> Iterator[Hazard]:
     """What the server said when the statement was tried."""
+    if statement.trouble:
+        yield from _no_sql(file, statement)
+        return
     if traced is None or not traced.error:
         return
     make = Hazard(file.script.name, statement.line, "does-not-run", traced.error, "correct the statement")
     if traced.state == "42601":
         yield replace(make, rule="syntax-error", instead="correct the SQL")
-    elif file.known.strict or statement.trouble:
-        yield replace(make, instead="write it for the migration's own runner" if statement.trouble else make.instead)
+    elif traced.state == "55P04":
+        yield replace(make, instead="use the new value in a later transaction")
+    elif file.known.strict:
+        yield make
     elif traced.state not in UNNAMED and traced.state != "25001":
         yield replace(make, cleared="the scratch server has not all that the file expects")
+
+
+def _no_sql(file: File, statement: Statement) -> Iterator[Hazard]:
+    """What no server can be given is told once a file; whether its runner reads it is not known of bare files."""
+    if statement.trouble not in file.troubles:
+        file.troubles.add(statement.trouble)
+        broken = statement.trouble.startswith("the quote")
+        yield Hazard(
+            file.script.name,
+            statement.line,
+            "syntax-error" if broken else "does-not-run",
+            statement.trouble,
+            "end it" if broken else "write it for the migration's own runner",
+            warning=not broken and not file.known.strict,
+        )
+
+
+def _makes(action: Action, known: Known) -> bool:
+    """Whether an action makes a table; IF NOT EXISTS makes none where the target has it."""
+    there = known.sizes is not None and action.table in known.sizes and re.search(r"\bif\s+not\s+exists\b", action.rest)
+    return action.verb in ("create-table", "create-view") and not there
 
 
 def _alone(file: File, statement: Statement, done: Sequence[Action]) -> Iterator[Hazard]:
@@ -133,25 +166,50 @@ def _cleared(file: File, statement: Statement, action: Action, risk: Risk, trace
     if table in file.fresh:
         return f"{table} is made by the same {'release' if known.one_release else 'file'}"
     if risk.needs == "versions":
-        absent = known.sizes is not None and table and table not in known.sizes
-        if risk.rule == "renaming-table" and table in file.views | _later_views(file):
-            return f"a view takes the name {table}"
-        empty = known.sizes is not None and table in known.sizes and known.sizes[table].bytes == 0
-        return known.small(table) if absent or (empty and risk.rule == "ban-truncate") else ""
+        return _unseen(file, action, risk)
+    if risk.needs == "lock" and known.strict and traced and not (traced.error or traced.outside or traced.locks):
+        return "tried on the scratch server: no table is locked"
     if risk.needs == "lock":
         return known.small(table) or ("it waits no longer than lock_timeout" if file.timeout else "")
     if small := known.small(table):
         return small
-    if risk.rule == "adding-not-nullable-field" and (table, action.column) in file.filled:
-        return f"a validated CHECK says that {action.column} is not null"
+    if risk.rule == "adding-not-nullable-field" and (reason := _not_null(file, table, action.column, traced)):
+        return reason
     estimate = known.estimates.get((file.script.name, statement.line))
     if risk.needs == "write" and estimate is not None and estimate < known.large_rows:
         return f"the target's planner expects {estimate} rows"
-    return _proved(risk, traced)
+    return _proved(risk, traced, strict=known.strict)
 
 
-def _proved(risk: Risk, traced: Traced | None) -> str:
+def _unseen(file: File, action: Action, risk: Risk) -> str:
+    """Why no version that runs can mind."""
+    known, table = file.known, risk.table
+    absent = known.sizes is not None and table and table not in known.sizes
+    if risk.rule == "renaming-table" and table in file.views | _later_views(file):
+        return f"a view takes the name {table}"
+    if risk.rule in ("renaming-column", "ban-drop-column") and (table, action.column) in file.columns:
+        return f"{action.column} is added by the same {'release' if known.one_release else 'file'}"
+    empty = known.sizes is not None and table in known.sizes and known.sizes[table].bytes == 0
+    return known.small(table) if absent or (empty and risk.rule == "ban-truncate") else ""
+
+
+def _not_null(file: File, table: str, column: str, traced: Traced | None) -> str:
+    """Which CHECK keeps a column from being null, so that no row is looked at."""
+    if (table, column) in file.filled:
+        return f"a validated CHECK says that {column} is not null"
+    says = re.compile(r"not_?null|non_?null|presen|(?:^|_)nn(?:_|$)")
+    tried = traced is not None and not traced.error
+    named = [name for of, name in file.validated if of == table and column in name and says.search(name)]
+    return f"{named[0]} was validated, which says by its name that {column} is not null" if named and not tried else ""
+
+
+def _proved(risk: Risk, traced: Traced | None, *, strict: bool) -> str:
     if traced is None or traced.error or traced.outside or not risk.table or risk.needs == "write":
+        return ""
+    block = traced.statement.code.startswith("do")
+    swallows = block and re.search(r"\bexception\s+when\b", traced.statement.code, re.IGNORECASE)
+    if block and risk.table not in traced.locks and (swallows or not strict):
+        # what failed was swallowed, or it went another way than on the target
         return ""
     touched = traced.rewritten | traced.scanned | traced.indexed
     if not touched & {risk.table}:
@@ -169,12 +227,20 @@ def _unforeseen(file: File, statement: Statement, traced: Traced | None, seen: S
     if traced is None or traced.error:
         return
     known = {risk.table for risk in seen}
+    if statement.code.startswith("truncate"):
+        return
     make = Hazard(file.script.name, statement.line, "", "", "do it apart, when nobody works, or without the lock")
     for table in sorted((traced.rewritten | traced.indexed) - known - file.fresh - _truncated(statement)):
         what = "is rewritten" if table in traced.rewritten else "gets an index built"
         if blocks_writes(traced.locks.get(table, "AccessShare")):
             small = file.known.small(table)
             yield replace(make, rule="table-rewrite", what=f"{table} {what} while it is locked", cleared=small)
+    for table in sorted(traced.scanned - traced.rewritten - known - file.fresh):
+        if statement.code.startswith(("alter", "create table")) and blocks_writes(
+            traced.locks.get(table, "AccessShare")
+        ):
+            what = f"all rows of {table} are read while it is locked"
+            yield replace(make, rule="table-scan", what=what, cleared=file.known.small(table))
     for table, rows in traced.written.items():
         if rows >= file.known.large_rows and table not in known | file.fresh:
             yield replace(

@@ -64,6 +64,8 @@ def strong_lock(action: Action) -> list[str]:
         return referred(action.rest)
     if action.verb == "attach":
         return [action.other]
+    if action.verb == "lock" and re.search(r"\bin\s+(?:access\s+share|row\s|share\s+update)", action.rest):
+        return []
     return [table for table in (action.table, action.other if action.verb != "rename-table" else "") if table]
 
 
@@ -71,7 +73,7 @@ def _add_column(action: Action) -> Iterator[Risk]:
     text = blanked(action.rest)
     table, column = action.table, action.column
     default = _DEFAULT.search(text)
-    value = default[1].strip() if default else ""
+    value = re.sub(r"^cast\s*\((.*)\sas\s[^']*\)$", r"\1", default[1].strip()) if default else ""
     fills = bool(re.match(r"(?:big|small)?serial\d?\b", text)) or bool(re.search(r"\bas\s+identity\b", text))
     stored = bool(re.search(r"\bgenerated\s+always\s+as\s*\(.*\)\s*stored\b", text))
     if fills or stored or (value and not _CONSTANT.fullmatch(value)):
@@ -290,6 +292,7 @@ _BREAKING = {
     "drop-table": ("ban-drop-table", "{} goes with its data, and versions that use it break"),
     "drop-schema": ("ban-drop-schema", "{} goes with all that is in it"),
     "drop-database": ("ban-drop-database", "{} goes with all that is in it"),
+    "drop-default": ("ban-drop-default", "inserts that leave out {} get null, or fail where it is NOT NULL"),
     "truncate": ("ban-truncate", "all rows of {} go"),
     "rename-column": ("renaming-column", "versions that use {} by its old name break"),
     "rename-table": ("renaming-table", "versions that use {} by its old name break"),

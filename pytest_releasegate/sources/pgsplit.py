@@ -12,27 +12,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Script", "Statement", "read", "script", "split"]
 
-_TOKEN = re.compile(
-    r"""(?P<comment>--[^\n]*)
+_PATTERN = r"""(?P<comment>--[^\n]*)
       | (?P<open>/\*)
       | (?P<string>\b[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*"
                  | \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)
       | (?P<broken>['"] | \$(?:[^\W\d]\w*)?\$)
       | (?P<word>[^\W\d][\w$]*)
       | (?P<space>\s+)
-      | (?P<other>\d[\w.]*|.)""",
-    re.VERBOSE | re.DOTALL,
-)
+      | (?P<variable>(?<=[\s(,.=]):(?:[^\W\d]\w*|'[^\W\d]\w*'|"[^\W\d]\w*") | \$\{\w[\w.:-]*\})
+      | (?P<other>\d[\w.]*|.)"""
+_TOKEN = re.compile(_PATTERN, re.VERBOSE | re.DOTALL)
+_ESCAPING = re.compile(_PATTERN.replace("'(?:[^']|'')*'", r"'(?:[^'\\]|\\.|'')*'"), re.VERBOSE | re.DOTALL)
+"""The same where a backslash in a plain string escapes what follows."""
+_ESCAPES = re.compile(r"set\s+(?:(?:session|local)\s+)?standard_conforming_strings\s*(?:=|to)\s*'?(off|false|no|0)?\b")
 _COMMENT_END = re.compile(r"/\*|\*/")
 _COPY = re.compile(r"copy\b.*\bfrom\s+stdin\b", re.IGNORECASE | re.DOTALL)
 _ROUTINE = re.compile(r"create\s+(?:or\s+replace\s+)?(?:function|procedure)\b", re.IGNORECASE)
 _DOWN = re.compile(
-    r"--\s*(?:\+(?:goose|migrate)\s+down|migrate:down|//@undo|rollback\b|down\s+migration|=+\s*down\b)", re.IGNORECASE
+    r"^[ \t]*--\s*(?:\+(?:goose|migrate)\s+down|migrate:down|//@undo|rollback\b|down\s+migration|=+\s*down\b)",
+    re.IGNORECASE | re.MULTILINE,
 )
-_UP = re.compile(r"--\s*(?:\+(?:goose|migrate)\s+up|migrate:up|up\s+migration)", re.IGNORECASE)
+_UP = re.compile(r"^[ \t]*--\s*(?:\+(?:goose|migrate)\s+up|migrate:up|up\s+migration)", re.IGNORECASE | re.MULTILINE)
 _ALONE = re.compile(
     r"--\s*(?:\+goose\s+no\s+transaction|\+migrate\s+up\s+notransaction|migrate:up.*\btransaction:\s*false"
-    r"|no-transaction|disable_ddl_transaction|atlas:txmode\s+none|flyway:executeInTransaction=false)",
+    r"|no-transaction|disable_ddl_transaction|squawk-disable-assume-in-transaction|atlas:txmode\s+none|flyway:executeInTransaction=false)",
     re.IGNORECASE,
 )
 
@@ -77,13 +80,25 @@ class _Reader:
     depth: int = 0
     """How many brackets, and blocks of a routine's body, are open."""
     blocks: int = 0
+    variable: str = ""
+    """What psql or the runner fills in."""
+    escapes: bool = False
+    """Whether a backslash in a plain string escapes what follows."""
+    counted: tuple[int, int] = (0, 1)
+    """A place, and its line."""
 
     def statement(self, end: int, trouble: str = "") -> Statement:
         """The statement that ends here; reading begins anew."""
         begun, code = self.begun, "".join(self.code).strip()
-        self.begun, self.code, self.depth, self.blocks = -1, [], 0, 0
+        if self.variable and not trouble:
+            trouble = f"not tried: psql or the runner fills in {self.variable}"
+        self.begun, self.code, self.depth, self.blocks, self.variable = -1, [], 0, 0, ""
         text = self.text[begun:end].rstrip()
-        line = self.text.count("\n", 0, begun) + 1
+        place, line = self.counted
+        line += self.text.count("\n", place, begun)
+        self.counted = (begun, line)
+        if found := _ESCAPES.match(code):
+            self.escapes = bool(found[1])
         return Statement(line, begun - self.text.rfind("\n", 0, begun), text, code, trouble, line + text.count("\n"))
 
 
@@ -94,7 +109,7 @@ def read(path: Path, name: str = "") -> Script:
 
 def script(text: str, name: str = "") -> Script:
     """The script of a text; what stands after a marker such as `-- +goose Down` is the way back."""
-    text = text.replace("\r\n", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     down = _DOWN.search(text)
     up = _UP.search(text)
     begin, end, back = 0, len(text), ""
@@ -111,7 +126,7 @@ def split(text: str) -> Iterator[Statement]:
     """The statements of a text, in their order; blank ones are left out."""
     reader = _Reader(text)
     while reader.place < len(text):
-        match = _TOKEN.match(text, reader.place)
+        match = (_ESCAPING if reader.escapes else _TOKEN).match(text, reader.place)
         assert match is not None  # noqa: S101  its last alternative takes anything
         if match["comment"] or match["space"]:
             reader.place = match.end()
@@ -139,6 +154,11 @@ def _token(reader: _Reader, match: re.Match[str]) -> Iterator[Statement]:
             yield from _ended(reader, match.start())
     else:
         reader.begun = match.start() if reader.begun < 0 else reader.begun
+        if match["variable"]:
+            reader.variable = reader.variable or text
+            # so that what stands around it can be read: the name stands for what it is
+            reader.code.append("".join(re.findall(r"\w+", text)).lower())
+            return
         reader.code.append(text.lower() if match["word"] else text)
         reader.depth = max(0, reader.depth + (text == "(") - (text == ")"))
         if match["word"]:

@@ -261,9 +261,11 @@ class _Run:
         for oid, mode in after.locks.items():
             if oid in tables and _rank(mode) > _rank(self.held.get(oid, "")):
                 traced.locks[tables[oid]] = self.held[oid] = mode
+        # an index that is made anew may keep the file of the one it follows
+        files = {node for _, index, node in before.relations.values() if index}
         for oid, (name, index, node) in after.relations.items():
             was = before.relations.get(oid)
-            if index and (was is None or was[2] != node):
+            if index and node not in files:
                 traced.indexed.add(name)
             elif not index and was is None:
                 traced.made.add(name)

@@ -50,8 +50,12 @@ def scripts(paths: Sequence[Path], root: Path) -> list[Script]:
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
         try:
             told.append(read(path, name))
-        except (OSError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
             raise CannotLook(f"{name}: cannot be read: {error}", "expected a text file in UTF-8") from None
+        except OSError as error:
+            raise CannotLook(f"{name}: cannot be read: {error.strerror}", "is the path right?") from None
+        if "\0" in told[-1].text:
+            raise CannotLook(f"{name}: holds a NUL byte", "expected a text file in UTF-8")
     return told
 
 

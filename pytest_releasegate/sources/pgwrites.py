@@ -44,6 +44,9 @@ def is_bounded(action: Action) -> bool:
     if re.match(r"\(*\s*false\s*\)*\s*(?:returning\b|$)", where):
         return True
     few = rf"\blimit\s|\bbetween\b|\bcurrent\s+of\b|\b{_KEY}\s*=\s*{_VALUE}|\b{_KEY}\s+in\s*\(\s*{_VALUE}"
+    few += rf"|\b{_KEY}\s*=\s*any\s*\(+\s*(?:array\s*\[|''|\$\d|:\w)"
+    if re.search(r"\blimit\s+[\d$:]", action.other):
+        return True
     both = re.search(r">=?", where) and re.search(r"<=?(?!>)", where)
     return bool(re.search(few, where) or both)
 

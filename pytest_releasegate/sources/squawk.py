@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sysconfig
+from bisect import bisect_right
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
@@ -28,7 +29,13 @@ STYLE = frozenset(
         *("prefer-bigint-over-int", "prefer-bigint-over-smallint", "prefer-identity", "prefer-text-field"),
         *("prefer-timestamp-tz", "prefer-timestamptz", "prefer-robust-stmts", "prefer-repack", "ban-char-field"),
         *("require-timeout-settings", "require-lock-timeout", "require-statement-timeout"),
-        *("syntax-error", "ban-create-domain-with-constraint", "require-table-schema", "require-enum-value-ordering"),
+        *(
+            "syntax-error",
+            "ban-create-domain-with-constraint",
+            "require-table-schema",
+            "identifier-too-long",
+            "require-enum-value-ordering",
+        ),
     }
 )
 """Rules that are not asked for: about how things are written, and what is known better here."""
@@ -38,7 +45,6 @@ _DROPPED = re.compile(
 _NONE = {
     "ban-drop-not-null": "a constraint less hurts nobody while the migration runs",
     "ban-drop-constraint": "a constraint less hurts nobody while the migration runs",
-    "renaming-object": "nothing outside of the schema uses its name",
     "adding-foreign-key-constraint": "the new column is null in every row, so nothing is checked",
 }
 _OVERLAPS = {
@@ -50,6 +56,11 @@ _OVERLAPS = {
     },
     "adding-serial-primary-key-field": {"disallowed-unique-constraint"},
 }
+_CERTAIN = frozenset({"ban-duplicate-column-assignments"})
+"""Rules about what fails always."""
+_INNER = re.compile(
+    r"alter\s+(?:index|trigger|policy|rule|statistics|operator|table\s.*\srename\s+constraint|domain\s.*\srename\s+constraint)\b"
+)
 _JUDGED = frozenset(
     {
         *("adding-field-with-default", "adding-not-nullable-field", "adding-required-field", "changing-column-type"),
@@ -80,20 +91,26 @@ def squawk(scripts: Sequence[Script], major: int = 0) -> list[list[Cry]]:
 
 
 def opinions(
-    script: Script, statement: Statement, cried: Sequence[Cry], mine: Sequence[Hazard], fresh: Collection[str]
+    release: Sequence[Script],
+    statement: Statement,
+    cried: Sequence[Cry],
+    mine: Sequence[Hazard],
+    fresh: Collection[str],
 ) -> Iterator[Hazard]:
-    """What squawk says of a statement and is not told yet."""
+    """What squawk says of a statement of the last script, and is not told yet."""
     known = {hazard.rule for hazard in mine}
     done = actions(statement.code)
     tables = {action.table for action in done if action.table}
     told: set[str] = set()
-    for line, _, rule, message in _within(script, statement, cried):
+    for line, _, rule, message in cried:
         # squawk's parser is not the server's, and style hurts nobody while a migration runs
         if rule in STYLE or rule in known | told or known & _OVERLAPS.get(rule, set()):
             continue
         told.add(rule)
-        cleared = _cleared(rule, done, bool(tables) and tables <= set(fresh)) or _made_anew(script, statement)
-        yield Hazard(script.name, line, rule, message, cleared=cleared)
+        cleared = _cleared(rule, done, bool(tables) and tables <= set(fresh)) or _made_anew(release, statement)
+        if rule == "renaming-object" and _INNER.match(statement.code):
+            cleared = "nothing outside of the schema uses its name"
+        yield Hazard(release[-1].name, line, rule, message, cleared="" if rule in _CERTAIN else cleared)
 
 
 def _cleared(rule: str, done: Sequence[Action], fresh: bool) -> str:
@@ -105,7 +122,7 @@ def _cleared(rule: str, done: Sequence[Action], fresh: bool) -> str:
     return "neither work that grows with the table nor a lock that is held" if done and rule in _JUDGED else ""
 
 
-def _made_anew(script: Script, statement: Statement) -> str:
+def _made_anew(release: Sequence[Script], statement: Statement) -> str:
     """Whether what is dropped is made by the same file, before or after."""
     found = _DROPPED.match(statement.code)
     if not found:
@@ -113,16 +130,18 @@ def _made_anew(script: Script, statement: Statement) -> str:
     make = re.compile(
         rf"create\s+(?:or\s+replace\s+)?{found['kind']}\s+(?:if\s+not\s+exists\s+)?{re.escape(found['name'])}(?!\w)"
     )
-    made = any(make.match(each.code) for each in script.statements)
-    return f"the {found['kind']} {found['name']} is made by the same file" if made else ""
+    made = any(make.match(each.code) for script in release for each in script.statements)
+    where = "release" if len(release) > 1 else "file"
+    return f"the {found['kind']} {found['name']} is made by the same {where}" if made else ""
 
 
-def _within(script: Script, statement: Statement, cried: Sequence[Cry]) -> Iterator[Cry]:
+def by_statement(script: Script, cried: Sequence[Cry]) -> dict[tuple[int, int], list[Cry]]:
+    """What squawk says of each statement, by its line and column."""
     starts = [(each.line, each.column) for each in script.statements]
-    place = starts.index((statement.line, statement.column))
-    end = starts[place + 1] if place + 1 < len(starts) else (10**9, 0)
-    begin = starts[place] if place else (0, 0)
-    yield from (cry for cry in cried if begin <= cry[:2] < end)
+    told: dict[tuple[int, int], list[Cry]] = {}
+    for cry in cried if starts else ():
+        told.setdefault(starts[max(0, bisect_right(starts, cry[:2]) - 1)], []).append(cry)
+    return told
 
 
 def _read(done: subprocess.CompletedProcess[str], paths: Sequence[Path]) -> list[list[Cry]]:
@@ -147,4 +166,5 @@ def _plain(script: Script) -> str:
         if statement.trouble:
             for number in range(statement.line - 1, min(statement.end, len(lines))):
                 lines[number] = ""
-    return "\n".join(lines)
+    # its own comments hide what nobody gave a reason for
+    return re.sub(r"squawk-(ignore|disable)", r"squawk \1", "\n".join(lines))

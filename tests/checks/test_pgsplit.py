@@ -27,6 +27,19 @@ DEMO = Path(__file__).parents[2] / "demo" / "releasegate_demo" / "migrations"
             ["create function f() returns int begin atomic select case when true then 1 end; select 2; end", "x"],
         ),
         ("begin; case; commit", ["begin", "case", "commit"]),
+        (
+            "set standard_conforming_strings to off; 'it\\'s; b'; x;"
+            "set standard_conforming_strings = on; '\\'; c",
+            [
+                "set standard_conforming_strings to off",
+                "'it\\'s; b'",
+                "x",
+                "set standard_conforming_strings = on",
+                "'\\'",
+                "c",
+            ],
+        ),
+        ("select a[1:b], c::int, x := :d", ["select a[1:b], c::int, x := d"]),
     ],
 )  # fmt: skip
 def test_split_where_the_server_would(text: str, codes: list[str]) -> None:
@@ -49,6 +62,7 @@ def test_places_are_those_of_the_first_word() -> None:
         ("do $x$ never $y$", "the quote $x$ never ends", "do"),
         ("\\i other.sql\nselect 1;", "\\i is a command of psql, not SQL", ""),
         ("select 1 \\gexec\nselect 2", "\\gexec is a command of psql, not SQL", "select 1"),
+        ("select :'x' || ${y};\nselect 1;", "not tried: psql or the runner fills in :'x'", "select x || y"),
         ("copy t (a) from stdin;\n1;2\n\\.\nselect 1;", "COPY FROM STDIN with its rows", "copy t (a) from stdin"),
     ],
 )
@@ -70,8 +84,10 @@ def test_what_pg_dump_writes_for_psql_is_no_trouble() -> None:
         ("-- +goose Up\nselect 1;\n-- +goose Down\nselect 2;", ["select 1"], False),
         ("-- +goose NO TRANSACTION\n-- +goose Up\nselect 1;", ["select 1"], True),
         ("-- migrate:up transaction:false\nselect 1;\n-- migrate:down\nselect 2;", ["select 1"], True),
+        ("select 1;\r-- b\rselect 2", ["select 1", "select 2"], False),
         ("-- rollback is select 2\nselect 1;", ["select 1"], False),
         ("-- migrate:down\nselect 2;\n-- migrate:up\nselect 1;", ["select 1"], False),
+        ("-- migrate:up\nselect '-- migrate:down';\n-- migrate:down\nselect 2", ["select '-- migrate:down'"], False),
     ],
 )
 def test_files_with_both_ways_are_read_forward(text: str, codes: list[str], alone: bool) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.params import Parameters
@@ -13,6 +13,7 @@ from pytest_releasegate.sources.pghazards import Hazard, Known
 from pytest_releasegate.sources.pgplans import pending, plans, sizes
 from pytest_releasegate.sources.pgreview import hazards
 from pytest_releasegate.sources.pgscratch import scratch
+from pytest_releasegate.sources.pgsplit import split
 from pytest_releasegate.sources.pgtables import aligned
 from pytest_releasegate.sources.pgtrial import found, scripts, tried
 from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement
@@ -55,7 +56,7 @@ class Ignored(Parameters):
     """The rule's name, such as `ban-drop-column`."""
     at: str
     """The file, or the file and its line, such as `migrations/004_names.up.sql:12`."""
-    because: str = Field(min_length=10)
+    because: Annotated[str, StringConstraints(strip_whitespace=True, min_length=10)]
     """Why it is no hazard here."""
 
 
@@ -112,6 +113,12 @@ class Migration(Parameters):
     def _single(cls, text: str) -> str:
         return one_statement(text) if text else text
 
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Migration:
+        if "about" in self.model_fields_set and "rollback" in self.about and not self.rollback:
+            raise ValueError("expected `rollback`: where the way back of each file is, such as down/{name}.sql")
+        return self
+
     def look(self, context: Context) -> Iterator[Finding]:
         """Read, try, and ask the target how large its tables are; or take what a gate before has found of the same."""
         name = database_name(context, self.database)
@@ -154,8 +161,13 @@ class Migration(Parameters):
         for file in files if self.rollback else ():
             base = file.name.rpartition("/")[2].removesuffix(".sql").removesuffix(".up")
             path = self.rollback.replace("{name}", base)
-            if not file.back.strip() and not (context.root / path).is_file():
+            if any(split(file.back)):
+                continue
+            if not (context.root / path).is_file():
                 yield Hazard(file.name, 1, "missing-rollback-script", f"there is no {path}", "write it, and try it")
+            elif not scripts([context.root / path], context.root)[0].statements:
+                what = f"{path} holds no statement"
+                yield Hazard(file.name, 1, "missing-rollback-script", what, "write it, and try it")
 
     def _tell(self, files: Sequence[Script], told: Sequence[Hazard]) -> Iterator[Finding]:
         asked = [hazard for hazard in told if _aspect(hazard.rule) in self.about]

@@ -73,7 +73,9 @@ def _paths(names: Sequence[str]) -> Iterator[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            yield from (file for file in found(path, ["*.sql"]) if not is_back(file.name))
+            # Prisma and others keep each migration in a folder of its own
+            pattern = "*.sql" if any(path.glob("*.sql")) else "**/*.sql"
+            yield from (file for file in found(path, [pattern]) if not is_back(file.name))
         else:
             yield path
 

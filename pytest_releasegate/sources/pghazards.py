@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_releasegate.sources.pgddl import Action, label
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_releasegate.sources.pgsplit import Script, Statement
 
@@ -59,6 +59,16 @@ class Known:
     """Whether whatever does not run is wrong: the scratch copy has the schema of the target."""
     estimates: Mapping[tuple[str, int], int] = field(default_factory=dict)
     """How many rows the target's planner expects a write to touch, by file and line."""
+
+    def named(self, table: str, seen: Iterable[str] = ()) -> str:
+        """The table that a name without a schema means: one that was seen, else the target's largest so named."""
+        schema, _, name = table.rpartition(".")
+        sizes = self.sizes or {}
+        if schema != "public" or table in sizes or table in seen:
+            return table
+        same = [each for each in seen if each.rpartition(".")[2] == name]
+        same = same or [each for each in sizes if each.rpartition(".")[2] == name]
+        return max(same, key=lambda each: sizes[each].bytes if each in sizes else 0, default=table)
 
     def small(self, table: str) -> str:
         """Why work on a table does not matter; empty where it does, or where that is not known."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_releasegate.sources.pgddl import Action, actions, label
 from pytest_releasegate.sources.pghazards import File, Hazard, remember
 from pytest_releasegate.sources.pgrisks import Risk, risks, strong_lock
-from pytest_releasegate.sources.pgtrace import blocks_writes
+from pytest_releasegate.sources.pgtrace import CANCELLED, blocks_writes
 from pytest_releasegate.sources.pgwrites import writes_in
 from pytest_releasegate.sources.squawk import by_statement, opinions
 
@@ -42,10 +42,11 @@ def hazards(
     """The hazards of files in their order; what is none is told with the reason."""
     made: set[str] = set()
     columns: set[tuple[str, str]] = set()
+    indexes: dict[str, str] = {}
     for number, (script, cried, traced) in enumerate(zip(scripts, cries, traces, strict=True)):
         by_line = {(each.statement.line, each.statement.column): each for each in traced}
         together = in_transaction(script, known)
-        file = File(script, known, together, set(made), set(made), set(columns), inside=together)
+        file = File(script, known, together, set(made), set(made), set(columns), indexes, inside=together)
         placed = by_statement(script, cried)
         release = scripts[: number + 1] if known.one_release else [script]
         for statement in script.statements:
@@ -96,6 +97,9 @@ def _run(file: File, statement: Statement, traced: Traced | None) -> Iterator[Ha
     make = Hazard(file.script.name, statement.line, "does-not-run", traced.error, "correct the statement")
     if traced.state == "42601":
         yield replace(make, rule="syntax-error", instead="correct the SQL")
+    elif traced.state == CANCELLED:
+        late = "it had not ended on the scratch server when the time was up, and nothing after it was tried"
+        yield replace(make, what=late, instead="raise the timeout", warning=not file.known.strict)
     elif traced.state == "55P04":
         yield replace(make, instead="use the new value in a later transaction")
     elif file.known.strict:
@@ -148,12 +152,13 @@ def _risks(file: File, action: Action) -> Iterator[Risk]:
 def _settled(
     file: File, statement: Statement, action: Action, risk: Risk, traced: Traced | None
 ) -> tuple[Risk, Hazard]:
-    table = risk.table
+    table = risk.table if risk.table in file.fresh else file.known.named(risk.table, traced.locks if traced else ())
     if action.verb in ("drop-index", "reindex") and not table:
         locked = sorted(traced.locks) if traced else []
         table = file.indexes.get(label(action.column), "") or (locked[0] if len(locked) == 1 else "")
     made = Hazard(file.script.name, statement.line, risk.rule, _named(table, risk.what), risk.instead)
-    return risk, replace(made, cleared=_cleared(file, statement, action, replace(risk, table=table), traced))
+    risk = replace(risk, table=table)
+    return risk, replace(made, cleared=_cleared(file, statement, action, risk, traced))
 
 
 def _named(table: str, what: str) -> str:
@@ -189,8 +194,16 @@ def _unseen(file: File, action: Action, risk: Risk) -> str:
         return f"a view takes the name {table}"
     if risk.rule in ("renaming-column", "ban-drop-column") and (table, action.column) in file.columns:
         return f"{action.column} is added by the same {'release' if known.one_release else 'file'}"
+    if risk.rule == "renaming-object" and any(_takes_the_name(action, each.code) for each in file.script.statements):
+        return f"a new {action.column} takes its place"
     empty = known.sizes is not None and table in known.sizes and known.sizes[table].bytes == 0
     return known.small(table) if absent or (empty and risk.rule == "ban-truncate") else ""
+
+
+def _takes_the_name(renamed: Action, code: str) -> bool:
+    kind = r"type|view|materialized\s+view|domain|function|procedure|schema"
+    made = re.match(rf'create\s+(?:or\s+replace\s+)?({kind})\s+([\w."]+)', code)
+    return made is not None and renamed.rest.startswith(f"alter {made[1]} ") and label(made[2]) == label(renamed.column)
 
 
 def _not_null(file: File, table: str, column: str, traced: Traced | None) -> str:

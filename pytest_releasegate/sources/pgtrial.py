@@ -35,7 +35,7 @@ def found(root: Path, patterns: Iterable[str], since: str = "") -> list[Path]:
     `since` leaves out those whose name, up to its first dot, sorts before it.
     """
     all_of = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    chosen = sorted((path for path in all_of if _natural(path.name) >= _natural(since)), key=lambda p: _natural(str(p)))
+    chosen = sorted((path for path in all_of if _natural(path.name) >= _natural(since)), key=_order)
     if not chosen:
         named = ", ".join(patterns)
         hint = f"{len(all_of)} are older than '{since}'" if all_of else f"expected files under {root}"
@@ -67,6 +67,13 @@ def tried(copy: Scratch, files: Sequence[Script], known: Known, seconds: float) 
             together = in_transaction(script, known)
             told.append(trace(connection, script, together=together, seconds=seconds, go_on=True))
     return told
+
+
+def _order(path: Path) -> tuple[list[tuple[int, str]], bool, list[tuple[int, str]], str]:
+    """By folder and number; Flyway's `V1` stands before its `V1_1`, and what it repeats (`R__`) runs last."""
+    flyway = re.match(r"[VBU](\d+(?:[._]\d+)*)__", path.name)
+    name = [(int(number), "") for number in re.split("[._]", flyway[1])] if flyway else _natural(path.name)
+    return _natural(str(path.parent)), path.name.startswith("R__"), name, path.name
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -130,7 +130,9 @@ def _made_anew(release: Sequence[Script], statement: Statement) -> str:
     make = re.compile(
         rf"create\s+(?:or\s+replace\s+)?{found['kind']}\s+(?:if\s+not\s+exists\s+)?{re.escape(found['name'])}(?!\w)"
     )
-    made = any(make.match(each.code) for script in release for each in script.statements)
+    new = re.escape(found["name"].rpartition(".")[2])
+    named = re.compile(rf"alter\s+{found['kind']}\s.*\srename\s+to\s+{new}(?!\w)")
+    made = any(make.match(each.code) or named.match(each.code) for script in release for each in script.statements)
     where = "release" if len(release) > 1 else "file"
     return f"the {found['kind']} {found['name']} is made by the same {where}" if made else ""
 

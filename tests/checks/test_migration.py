@@ -31,6 +31,9 @@ create table big (id int primary key, country text, price numeric(6,2), name var
 insert into big select n, 'de', 1, 'n', n % 100 = 0, 'n' from generate_series(1, 2000) n;
 create index on big (seen) where seen;
 create function touch() returns trigger language plpgsql as 'begin return new; end';
+create schema clinic;
+create table clinic.visits (id int primary key, note text);
+insert into clinic.visits select n, 'n' from generate_series(1, 2000) n;
 analyze;
 """
 ROUTINE = "create or replace function f() returns void language plpgsql as $$ begin update big set name = 'x'; end $$;"
@@ -146,6 +149,16 @@ HAZARDS: tuple[tuple[str, list[str]], ...] = (
     (GUARD + "alter table bigg add column c int;", ["2 does-not-run"]),
     (GUARD + HIDDEN, ["2 adding-field-with-default"]),
     (GUARD + "alter table big drop column note;", ["2 ban-drop-column"]),
+    (
+        "set search_path to clinic, public;\nset lock_timeout = 9;\nalter table visits drop note;\n"
+        "update visits set id = -id;\ncreate index on visits (id);",
+        ["3 ban-drop-column", "4 unbatched-write", "5 require-concurrent-index-creation"],
+    ),
+    (
+        GUARD + "create table if not exists countries (code text);\ncreate table if not exists big (id int);\n"
+        "create index on big (price);",
+        ["4 require-concurrent-index-creation"],
+    ),
 )
 
 
@@ -218,9 +231,11 @@ def test_the_runner_may_set_the_timeout_and_the_transaction(reviewed: Callable[.
 
 def test_a_file_without_its_way_back_fails(reviewed: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "002_x.down.sql").write_text("select 1;")
-    seen = reviewed("select 1;", "select 1;", rollback="{name}.down.sql")
-    assert [f.name for f in seen.findings if f.ok == "no"] == ["migrations/003_x.up.sql:1 missing-rollback-script"]
-    assert "there is no 003_x.down.sql" in str(seen.findings[0])
+    (tmp_path / "004_x.down.sql").write_text("-- later\n")
+    seen = reviewed("select 1;", "select 1;", "select 1;", rollback="{name}.down.sql")
+    told = {finding.name: finding.actual for finding in seen.findings if finding.ok == "no"}
+    assert list(told) == [f"migrations/00{number}_x.up.sql:1 missing-rollback-script" for number in (3, 4)]
+    assert ["there is no 003_x.down.sql" in str(told), "004_x.down.sql holds no statement" in str(told)] == [True] * 2
 
 
 def test_files_that_the_target_has_are_left_out(reviewed: Callable[..., Any], tmp_path: Path) -> None:
@@ -285,4 +300,6 @@ def test_versions_are_told_by_names(name: str, applied: str) -> None:
 def test_parameters_are_checked() -> None:
     assert kind.Migration.model_validate({"files": "a.sql"}).files == ["a.sql"]
     with pytest.raises(ValidationError):
-        Migration(ignore=[{"rule": "x", "at": "y", "because": "no"}])
+        Migration(ignore=[{"rule": "x", "at": "y", "because": "no" + 20 * " "}])
+    with pytest.raises(ValidationError, match="expected `rollback`"):
+        Migration(about=["rollback"])

@@ -80,6 +80,8 @@ SAFE = {
     "lock that stops nobody": "lock table t in access share mode",
     "block of a new table": "do $$ begin create table if not exists t (a int); create index i on t (a); end $$",
     "block that says it": "do $$ begin raise notice 'then drop table t'; end $$",
+    "enumeration replaced": 'alter type "s"."e" rename to "e_old";\ncreate type s.e as enum (\'x\');\n'
+    'drop type "s"."e_old"',
     "long name": f"alter table t add constraint {'k' * 70} check (a > 0) not valid",
     "other words of squawk": "alter type e owner to u",
 }
@@ -216,6 +218,18 @@ def test_what_the_runner_fills_in_is_told_once(review: Callable[..., Any], name:
     open_ones = [(each["line"], each["rule"], each["level"]) for each in told if not each["cleared"]]
     assert open_ones == [(2, "does-not-run", "warning"), (4, "ban-drop-column", "error")]
     assert (code, told[0]["message"]) == (1, f"not tried: psql or the runner fills in {name}")
+
+
+def test_folders_go_by_their_versions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("2_b/migration", "10_c/migration", "1_a/migration", "V/R__v", "V/V1.1__b", "V/V1__z", "V/V10__c"):
+        (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / f"{name}.sql").write_text("drop schema s")
+    assert main(["migration-review", "--lint", "--json", "all"]) == ExitCode.NO_GO
+    files = [each["file"].removeprefix("all/").removesuffix(".sql") for each in json.loads(capsys.readouterr().out)]
+    assert files == ["1_a/migration", "2_b/migration", "10_c/migration", "V/V1__z", "V/V1.1__b", "V/V10__c", "V/R__v"]
 
 
 def test_a_schema_that_is_not_there_is_told(review: Callable[..., Any], tmp_path: Path) -> None:

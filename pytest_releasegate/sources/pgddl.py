@@ -93,7 +93,7 @@ _STATEMENTS: tuple[tuple[str, str], ...] = (
     ("reset", r"reset\s+(?P<column>lock_timeout|all)\b"),
     ("begin", r"(?:begin|start\s+transaction)\b"),
     ("commit", r"(?:commit|end)\b(?!\s+prepared)"),
-    ("rollback", r"(?:rollback|abort)\b(?!\s+to)"),
+    ("rollback", r"(?:rollback|abort)\b(?!\s+(?:(?:work|transaction)\s+)?to\b)"),
     ("set-local", r"set\s+local\s"),
 )
 _KNOWN = tuple((verb, re.compile(pattern, re.DOTALL)) for verb, pattern in _STATEMENTS)

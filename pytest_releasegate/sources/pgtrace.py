@@ -33,6 +33,7 @@ MODES = (
 _OUTSIDE = ("25001", "2D000")
 """SQLSTATEs of what cannot run within a transaction, or ends one itself."""
 CANCELLED = "57014"
+_SAVEPOINT = re.compile(r"savepoint\b|release\b|(?:rollback|abort)\s+(?:work\s+|transaction\s+)?to\b")
 _OUTWARD = re.compile(
     rf"create\s+extension\s+(?:if\s+not\s+exists\s+)?\"?(?:{'|'.join(sorted(CALLS_OUT))})\b|copy\b.*\bprogram\b"
     r"|(?:create|alter)\s+(?:server|subscription|user\s+mapping|foreign|tablespace|event\s+trigger)\b"
@@ -146,8 +147,10 @@ class _Run:
             return Traced(statement, error=trouble)
         if word in ("begin", "start"):
             return self._begun(statement, together=together)
-        if word in ("commit", "end", "rollback", "abort") and not statement.code.startswith("rollback to"):
+        if word in ("commit", "end", "rollback", "abort") and not _SAVEPOINT.match(statement.code):
             return self._ended(statement, word)
+        if self.inside and _SAVEPOINT.match(statement.code):
+            return self._save(statement)
         if self.inside:
             traced = self._step(statement)
             self.current.append(traced)
@@ -223,6 +226,20 @@ class _Run:
         if not traced.error:
             self._compare(traced, before, self._see())
             self.connection.execute("release savepoint releasegate")
+        return traced
+
+    def _save(self, statement: Statement) -> Traced:
+        """A savepoint of the file's own, which must not stand within one of ours: that would end it."""
+        import psycopg
+
+        traced = Traced(statement)
+        try:
+            self.connection.execute(statement.text.encode())
+        except psycopg.Error as error:
+            traced.error, traced.state = _message(error), error.sqlstate or ""
+            self.connection.execute("rollback")
+            self._hold()
+            self.begin()
         return traced
 
     def _bare(self, statement: Statement) -> Traced:

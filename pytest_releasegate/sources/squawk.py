@@ -103,10 +103,16 @@ def opinions(
     tables = {action.table for action in done if action.table}
     told: set[str] = set()
     for line, _, rule, message in cried:
+        if rule == "transaction-nesting" and any(
+            each.code.startswith("rollback to") for each in release[-1].statements
+        ):
+            continue
         # squawk's parser is not the server's, and style hurts nobody while a migration runs
         if rule in STYLE or rule in known | told or known & _OVERLAPS.get(rule, set()):
             continue
         told.add(rule)
+        if rule == "transaction-nesting" and _goes_to_savepoints(release[-1]):
+            continue
         cleared = _cleared(rule, done, bool(tables) and tables <= set(fresh)) or _made_anew(release, statement)
         if rule == "renaming-object" and _INNER.match(statement.code):
             cleared = "nothing outside of the schema uses its name"
@@ -120,6 +126,11 @@ def _cleared(rule: str, done: Sequence[Action], fresh: bool) -> str:
     if fresh:
         return "its table is made by the same file"
     return "neither work that grows with the table nor a lock that is held" if done and rule in _JUDGED else ""
+
+
+def _goes_to_savepoints(script: Script) -> bool:
+    """Whether it rolls back to savepoints, which squawk takes for the end of the transaction."""
+    return any(statement.code.startswith("rollback to ") for statement in script.statements)
 
 
 def _made_anew(release: Sequence[Script], statement: Statement) -> str:

@@ -145,6 +145,8 @@ HAZARDS: tuple[tuple[str, list[str]], ...] = (
         [],
     ),
     ("selec 1;", ["1 syntax-error"]),
+    ("begin;\nsavepoint a;\nselect 1;\nrollback to a;\nselect 2;\nrelease a;\ncommit;", []),
+    ("begin;\nsavepoint a;\nrelease b;\nselect 1;\ncommit;", ["3 does-not-run"]),
     ("select 1;\n\\i other.sql\n", ["2 does-not-run"]),
     (GUARD + "alter table bigg add column c int;", ["2 does-not-run"]),
     (GUARD + HIDDEN, ["2 adding-field-with-default"]),

@@ -33,6 +33,7 @@ MODES = (
 _OUTSIDE = ("25001", "2D000")
 """SQLSTATEs of what cannot run within a transaction, or ends one itself."""
 CANCELLED = "57014"
+_LATE = "not run: the time was up"
 _SAVEPOINT = re.compile(r"savepoint\b|release\b|(?:rollback|abort)\s+(?:work\s+|transaction\s+)?to\b")
 _OUTWARD = re.compile(
     rf"create\s+extension\s+(?:if\s+not\s+exists\s+)?\"?(?:{'|'.join(sorted(CALLS_OUT))})\b|copy\b.*\bprogram\b"
@@ -109,8 +110,10 @@ def trace(
     It stops at the first that fails, unless it is to go on: then what failed is undone, and the rest is tried.
     What takes longer than so many seconds in all is cancelled.
     """
+
     told: list[Traced] = []
     run = _Run(connection)
+    end = perf_counter() + seconds
     watch = Timer(seconds, connection.cancel)
     watch.daemon = True
     watch.start()
@@ -118,7 +121,11 @@ def trace(
         if together:
             run.begin()
         for statement in script.statements:
-            told.append(run.one(statement, together=together))
+            # many short statements are never caught by the watch
+            late = perf_counter() > end
+            told.append(
+                Traced(statement, error=_LATE, state=CANCELLED) if late else run.one(statement, together=together)
+            )
             if told[-1].error and (not go_on or told[-1].state == CANCELLED):
                 break
         run.finish(told)

@@ -15,6 +15,7 @@ from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.sources.pgplans import pending
 from pytest_releasegate.sources.pgscratch import Scratch, scratch
 from pytest_releasegate.sources.pgsplit import script
+from pytest_releasegate.sources.pgtrace import CANCELLED, trace
 from pytest_releasegate.testing import Remembered, look
 from tests.checks.test_pgscratch import context
 
@@ -297,6 +298,12 @@ def test_without_squawk_it_is_an_error(reviewed: Callable[..., Any], monkeypatch
 def test_versions_are_told_by_names(name: str, applied: str) -> None:
     assert pending([script("", name)], [applied]) == []
     assert pending([script("", name)], ["30", "9", "2026", "12"]) != []
+
+
+def test_no_statement_runs_when_the_time_is_up(copied: Scratch) -> None:
+    with copied.connect() as connection:
+        told = trace(connection, script("select 1; select 2"), together=False, seconds=0, go_on=True)
+    assert [(each.error, each.state) for each in told] == [("not run: the time was up", CANCELLED)]
 
 
 def test_parameters_are_checked() -> None:

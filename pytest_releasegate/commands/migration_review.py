@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> ExitCode:
-    """Review the files; exit 1 where something is wrong."""
+    """Review the files; exit 1 where something is wrong, 10 where nothing could be tried."""
     from pytest_releasegate.sources.pghazards import Known
     from pytest_releasegate.sources.pgreview import hazards
     from pytest_releasegate.sources.pgtrial import scripts
@@ -56,15 +56,17 @@ def run(asked: argparse.Namespace) -> ExitCode:
         together={"auto": None, "file": True, "none": False}[asked.transaction], one_release=asked.one_release
     )
     before = scripts([Path(asked.schema)], Path.cwd()) if asked.schema else []
-    traces: Sequence[Sequence[Traced]] = [[]] * len(files) if asked.lint else _tried(files, known, before)
-    told = list(hazards(files, known, squawk(files), traces))
+    traces = [] if asked.lint else _tried(files, known, before)
+    told = list(hazards(files, known, squawk(files), traces or [[]] * len(files)))
     if asked.json:
         say(json.dumps([_plain(hazard) for hazard in told], indent=2))
     else:
         say(*(line for hazard in told for line in _lines(hazard, notes=asked.notes)))
         say(_summary(files, told))
     wrong = [hazard for hazard in told if not hazard.cleared and (asked.strict or not hazard.warning)]
-    return ExitCode.NO_GO if wrong else ExitCode.GO
+    if wrong:
+        return ExitCode.NO_GO
+    return ExitCode.GO if traces or asked.lint else ExitCode.HOLD
 
 
 def _paths(names: Sequence[str]) -> Iterator[Path]:
@@ -92,8 +94,8 @@ def _tried(files: Sequence[Script], known: Known, before: Sequence[Script]) -> S
                     sys.stderr.write(f"{script.name}:{traced.statement.line}: could not be made: {traced.error}\n")
             return tried(copy, files, known, _SECONDS)
     except CannotLook as cannot:
-        sys.stderr.write(f"nothing was tried, the files were read only: {cannot}\n")
-        return [[]] * len(files)
+        sys.stderr.write(f"nothing was tried, the files were read only (`--lint` asks for no more): {cannot}\n")
+        return []
 
 
 def _lines(hazard: Hazard, *, notes: bool) -> list[str]:

@@ -328,5 +328,6 @@ def test_without_postgresql_the_files_are_read_only(
 ) -> None:
     monkeypatch.setenv("RELEASEGATE_PG_BIN", str(tmp_path))
     (tmp_path / "1.sql").write_text("select 1;")
-    assert main(["migration-review", str(tmp_path / "1.sql")]) == 0
+    assert main(["migration-review", str(tmp_path / "1.sql")]) == 10
     assert "nothing was tried, the files were read only" in capsys.readouterr().err
+    assert main(["migration-review", "--lint", str(tmp_path / "1.sql")]) == 0

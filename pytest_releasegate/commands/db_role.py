@@ -31,8 +31,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(asked: argparse.Namespace) -> ExitCode:
     """Print it, to be read and run by an administrator."""
     here = place(asked)
-    if not asked.name.strip():
-        raise UsageProblem("--name: expected the name of a role, got none")
+    if not asked.name.strip() or not asked.name.isprintable():
+        raise UsageProblem(f"--name: expected the name of a role, got {asked.name!r}")
     personas = tuple(dict.fromkeys(asked.persona)) or _personas(here)
     say(role_script(asked.name, personas, here.identity.environment.connections))
     return ExitCode.GO

@@ -16,11 +16,11 @@ _STATEMENT_SECONDS = 300
 _SCRIPT = """\
 -- The role with which release gates look into this server's databases: it reads, and owns nothing.
 -- Read it, run it once as a superuser, then give the role a password: \\password {plain}
-do $$ begin
+do $releasegate$ begin
   if not exists (select from pg_catalog.pg_roles where rolname = {literal}) then
     create role {name} login;
   end if;
-end $$;
+end $releasegate$;
 
 -- BYPASSRLS, so that counts are of all rows: without it they would be of those that a policy shows. It is not
 -- inherited, so a persona that the role takes on sees what its policies show.
@@ -36,12 +36,12 @@ alter role {name} set idle_in_transaction_session_timeout = '{idle}s';
 """
 _PERSONAS = """
 -- The roles that gates take on to see what their users see: to be SET, and not inherited where the server knows that.
-do $$ declare persona text; begin
+do $releasegate$ declare persona text; begin
   foreach persona in array array[{roles}] loop
     execute format('grant %I to {escaped}', persona) || case
       when current_setting('server_version_num')::int >= 160000 then ' with inherit false, set true' else '' end;
   end loop;
-end $$;
+end $releasegate$;
 """
 
 

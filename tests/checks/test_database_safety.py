@@ -117,11 +117,11 @@ def test_looking_leaves_no_trace_in_the_server() -> None:
     settings = {"autovacuum": "off", "log_statement": "all", "log_line_prefix": "%u|%a|"}
     with PostgresServer(settings=settings) as server, psycopg.connect(server.dsn(), autocommit=True) as admin:
         admin.execute(SCRIPT + "analyze;")
-        admin.execute(role_script("gate's \"%eye", ["pg_signal_backend"], 2))
-        admin.execute("""alter role "gate's ""%eye" password 'correct-horse-battery'""")
+        admin.execute(role_script("gate's \"%eye$$", ["pg_signal_backend"], 2))
+        admin.execute("""alter role "gate's ""%eye$$" password 'correct-horse-battery'""")
         environment = Environment(
             name="prod",
-            databases={"app": server.dsn("postgres", "gate's \"%eye", PASSWORD)},
+            databases={"app": server.dsn("postgres", "gate's \"%eye$$", PASSWORD)},
             protected=True,
         )
         # the first readers set hint bits and open the visibility map

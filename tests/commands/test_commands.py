@@ -40,6 +40,16 @@ def test_open_freezes_the_plan_and_knows_it_again(call, product):
     assert "knew it already" in call("open", "1.4.0")[1]
 
 
+def test_the_role_of_the_gates_may_take_on_those_that_rls_gates_name(call, product):
+    matrix = "personas: {ann: {role: authenticated}}, expect: {clients: {ann: denied}}"
+    product.gates("compliance", f"id: 9.1.1, title: Rows, rls: {{{matrix}}}")
+    code, out = call("db-role", "--name", "eye")
+    assert (code, 'create role "eye" login;' in out, "array['authenticated']" in out) == (0, True, True)
+    assert "array['anon']" in call("db-role", "--persona", "anon")[1]
+    code, out = call("db-role", "--name", "eye\n;")
+    assert (code, "--name: expected the name of a role, got 'eye\\n;'" in out) == (4, True)
+
+
 @pytest.mark.parametrize("number", ["99999999999999999999999", "0", "-1", "one"])
 def test_attempts_are_small_numbers(call, capsys, number):
     with pytest.raises(SystemExit) as stopped:

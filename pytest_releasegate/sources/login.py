@@ -1,0 +1,242 @@
+"""People who sign in to an application as a browser does: cookies, the form's token, a bearer."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from pydantic import Field, model_validator
+
+from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.params import Parameters
+from pytest_releasegate.sources import cookies
+from pytest_releasegate.sources.http import Answer, Query, ask
+from pytest_releasegate.sources.tls import authority_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_releasegate.check import Context
+
+__all__ = ["READING", "Login", "Persona", "Visitor", "busy", "leads_to"]
+
+READING = ("GET", "HEAD", "OPTIONS")
+_LONGEST = 30.0
+_SHORTEST_SECRET = 12
+
+
+class Login(Parameters):
+    """How one signs in."""
+
+    url: Annotated[str, Field(min_length=1)]
+    """Where the fields are sent by POST."""
+    page: str = ""
+    """The page with the form, by default the same."""
+    base: str = ""
+    """The address that paths are under, by default the environment's; may hold references."""
+    ca: str = ""
+    """A file with the certificate authority to trust, relative to the root; may hold references."""
+    encoding: Literal["form", "json"] = "form"
+    """Whether the fields are sent as a form or as JSON."""
+    csrf: str = ""
+    """The name of the hidden field, `<meta>` or cookie that holds the token against forged requests."""
+    csrf_header: str = ""
+    """The header that the token is sent in, by default the field named by `csrf`."""
+    token: str = ""
+    """The dotted path in the JSON answer to a token that is sent as a bearer from then on."""
+
+    @property
+    def pages(self) -> set[str]:
+        """Where one is sent who has to sign in."""
+        return {self.url, self.page or self.url}
+
+
+class Persona(Parameters):
+    """Somebody who asks."""
+
+    fields_: Annotated[dict[str, str], Field(alias="fields")] = Field(default_factory=dict)
+    """What they sign in with, such as `{email: ..., password: "${env:PASSWORD}"}`."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """What they send with each request, such as `Authorization: Bearer ${env:TOKEN}`."""
+    login: Login | None = None
+    """How they sign in, where it is not as all others do."""
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Persona:
+        if not (self.fields_ or self.headers):
+            raise ValueError("expected `fields` to sign in with, or `headers`; who sends neither is anonymous")
+        return self
+
+
+class Visitor:
+    """One who asks and keeps cookies; cookies, headers and tokens go to the address of the login only."""
+
+    def __init__(self, context: Context, login: Login | None, headers: Mapping[str, str] | None = None) -> None:
+        self.context = context
+        self.login = login
+        self.headers = {name: context.resolve(text) for name, text in (headers or {}).items()}
+        self.cookies: dict[str, cookies.Cookie] = {}
+        self.before: dict[str, str] = {}
+        """The values of the cookies that the login was sent with."""
+        self.csrf = ""
+        self._ca = authority_file(context.root, context.resolve(login.ca if login else "", secret=False))
+
+    def url(self, path: str) -> str:
+        """The absolute address of a path."""
+        base = self.login.base if self.login else ""
+        home = self.context.url(base or "/")
+        return self.context.url(path if "://" in path else home.rstrip("/") + "/" + path.lstrip("/"))
+
+    def send(self, path: str, method: str = "GET", data: bytes = b"", kind: str = "") -> Answer:
+        """Ask once, follow nothing, and keep the cookies and the form's token that come."""
+        url = self.url(path)
+        own = urlsplit(url)[:2] == urlsplit(self.url("/"))[:2]
+        headers = {**self.headers, **cookies.header(self.cookies, url)} if own else {}
+        if method not in READING and own:
+            headers |= self._forgery_proof()
+            if not data and self.login and self.login.csrf and not self.login.csrf_header:
+                data, kind = _encoded({self.login.csrf: self.csrf}, "form")
+        if kind:
+            headers["Content-Type"] = kind
+        limit = self.context.remaining(_LONGEST)
+        query = Query(url=url, method=method, headers=headers, body=data or None, ca=self._ca)
+        answer = ask(query, clock=self.context.clock, limit=limit)
+        if own:
+            self._keep(answer, url)
+        return answer
+
+    def sign_in(self, fields: Mapping[str, str], who: str, *, forged: bool = False) -> str:
+        """Sign in, and say why not where that is refused; `forged` leaves the form's token out.
+
+        Raises `CannotLook` where the form has no token.
+        """
+        login = self.login
+        if login is None:
+            raise CannotLook(f"{who} has fields, and no `login` says where to sign in", "declare `login`")
+        if login.csrf or login.page:
+            self.send(login.page or login.url)
+        if login.csrf and not self.csrf:
+            raise CannotLook(f"{self.url(login.page or login.url)} holds no '{login.csrf}'", "name its hidden field")
+        sent = {name: self.context.resolve(text) for name, text in fields.items()}
+        if forged:
+            self.csrf = ""
+        elif login.csrf and not login.csrf_header:
+            sent[login.csrf] = self.csrf
+        before = self._values()
+        answer = self.send(login.url, "POST", *_encoded(sent, login.encoding))
+        self.before = before
+        refused = self._refused(login, answer)
+        target = answer.headers.get("Location", "")
+        if login.csrf and target and not refused:
+            # as a browser goes on, for the first page that is signed in brings the token of its forms
+            self.send(urljoin(self.url(login.url), target))
+        return refused
+
+    def must_sign_in(self, fields: Mapping[str, str], who: str) -> None:
+        """Sign in, or raise `CannotLook`."""
+        if refused := self.sign_in(fields, who):
+            where = self.url(self.login.url if self.login else "")
+            raise CannotLook(
+                f"{who} cannot sign in at {where}: {refused}", "are its fields right, and is the account open?"
+            )
+
+    def _refused(self, login: Login, answer: Answer) -> str:
+        """Why the answer to a login lets nobody in; nothing where it does."""
+        if answer.status >= 400:
+            return f"got {answer.status} {answer.reason}".strip()
+        if leads_to(answer, self.url(login.url), map(self.url, login.pages)):
+            return f"got {answer.status} back to the login"
+        if answer.status == 200 and login.encoding == "form" and _Page.read(answer.text, "").asks_password:
+            return "got 200 with the form again"
+        if login.token:
+            token = _dig(answer, login.token)
+            if not token:
+                return f"got no '{login.token}' in the answer"
+            self.context.secrets.add(token, "token")
+            self.headers["Authorization"] = f"Bearer {token}"
+        elif answer.status < 300 and self.before == self._values():
+            return f"got {answer.status} and no cookie"
+        return ""
+
+    def _values(self) -> dict[str, str]:
+        return {name: cookie.value for name, cookie in self.cookies.items()}
+
+    def _forgery_proof(self) -> dict[str, str]:
+        login = self.login
+        return {login.csrf_header: self.csrf} if login and login.csrf_header and self.csrf else {}
+
+    def _keep(self, answer: Answer, url: str) -> None:
+        now = self.context.clock.now()
+        for line in answer.cookies:
+            cookie = cookies.read(line, url)
+            if len(cookie.value) >= _SHORTEST_SECRET:
+                self.context.secrets.add(cookie.value, f"cookie:{cookie.name}")
+            self.cookies.pop(cookie.name, None)
+            lifetime = cookie.lifetime(now)
+            if lifetime is None or lifetime > 0:
+                self.cookies[cookie.name] = cookie
+        if self.login and self.login.csrf:
+            named = self.cookies.get(self.login.csrf)
+            found = _Page.read(answer.text, self.login.csrf).token if "html" in _kind(answer) else ""
+            self.csrf = found or (named.value if named else self.csrf)
+
+
+def leads_to(answer: Answer, url: str, pages: Iterable[str]) -> bool:
+    """Whether an answer is a redirect to one of these pages, whatever follows in their query."""
+    target = answer.headers.get("Location", "")
+    if not 300 <= answer.status < 400 or not target:
+        return False
+    bare = urljoin(url, target).partition("#")[0].partition("?")[0].rstrip("/")
+    return bare in {page.partition("?")[0].rstrip("/") for page in pages}
+
+
+def busy(answer: Answer) -> bool:
+    """Whether the server asks to come back later, which says nothing about who may come in."""
+    return answer.status in (429, 503)
+
+
+def _encoded(fields: Mapping[str, str], encoding: str) -> tuple[bytes, str]:
+    if encoding == "json":
+        return json.dumps(dict(fields)).encode(), "application/json"
+    return urlencode(fields).encode(), "application/x-www-form-urlencoded"
+
+
+def _kind(answer: Answer) -> str:
+    return answer.headers.get("Content-Type", "").lower()
+
+
+def _dig(answer: Answer, path: str) -> str:
+    try:
+        found: Any = json.loads(answer.body)
+    except ValueError:
+        return ""
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+class _Page(HTMLParser):
+    """What a page of HTML holds: the token of that name, and whether it asks for a password."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name.replace("-", "_")
+        self.token = ""
+        self.asks_password = False
+
+    @classmethod
+    def read(cls, text: str, name: str) -> _Page:
+        """Read a page."""
+        page = cls(name)
+        page.feed(text)
+        return page
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Look at one element."""
+        given = dict(attrs)
+        self.asks_password |= tag == "input" and (given.get("type") or "").lower() == "password"
+        key = {"input": "value", "meta": "content"}.get(tag)
+        if key and not self.token and (given.get("name") or "").replace("-", "_") == self.name:
+            self.token = given.get(key) or ""

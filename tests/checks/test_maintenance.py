@@ -1,0 +1,178 @@
+"""`maintenance` against pages that say so, and a database that holds it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from pytest_releasegate.checks.maintenance import Maintenance
+from pytest_releasegate.model import Environment, Ok, Status
+from pytest_releasegate.testing import look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_releasegate.execution import Look
+
+BANNER = "Scheduled maintenance"
+SETTINGS = """
+create table app_settings (name text primary key, value text);
+insert into app_settings values ('maintenance', 'on'), ('running', 'off'), ('odd', 'perhaps'), ('none', null);
+"""
+PAGES: dict[str, tuple[int, Any]] = {
+    "/on": (200, f"<div><b>{BANNER}</b> until ten</div>"),
+    "/off": (200, "<p>Sign in</p>"),
+    "/closed": (503, "<p>Scheduled\n maintenance</p>"),
+    "/later": (503, f"<p>{BANNER}</p>"),
+    "/comment": (200, f"<p>Sign in</p><!-- {BANNER} -->"),
+    "/script": (200, f"<p>Sign in</p><script>show('{BANNER}')</script>"),
+    "/hidden": (200, f"<p>Sign in</p><div hidden><br><p>{BANNER}</div>"),
+    "/style": (200, f'<div style="display: none">{BANNER}</div><p>Sign in</p>'),
+    "/after": (200, f"<div><p hidden>x</div><title>t</title><svg/><p>{BANNER}"),
+    "/empty": (200, ""),
+    "/busy": (429, ""),
+    "/state": (200, {"app": {"maintenance": True, "jobs": "paused"}}),
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        status, content = PAGES.get(self.path, (404, "no such page"))
+        body = (content if isinstance(content, str) else json.dumps(content)).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if isinstance(content, str) else "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if self.path == "/later":
+            self.send_header("Retry-After", "600")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def database(new_database: Any) -> dict[str, str]:
+    made: Environment = new_database(SETTINGS)
+    return dict(made.databases)
+
+
+def setting(name: str, **more: Any) -> dict[str, Any]:
+    return {"query": f"select value from app_settings where name = '{name}'", **more}
+
+
+def run(site: str, mode: Any, databases: dict[str, str] | None = None, **fields: Any) -> Look:
+    environment = Environment(name="staging", base_url=site, databases=databases or {})
+    return look(Maintenance.model_validate({"mode": mode, **fields}), environment)
+
+
+def said(result: Look) -> list[str]:
+    return [str(finding) for finding in result.findings if finding.ok is not Ok.YES]
+
+
+JOBS = {"url": "/state", "path": "app.jobs", "during": "paused", "otherwise": "running"}
+FLAG = {"url": "/state", "path": "app.maintenance", "during": True, "otherwise": False}
+
+
+def test_maintenance_is_on_and_off(site: str, database: dict[str, str]) -> None:
+    pages = ["/on", "/closed", "/later", "/after"]
+    on = run(site, "on", database, url=pages, banner=BANNER, setting=setting("maintenance"), jobs=JOBS)
+    assert (on.status, said(on)) == (Status.PASSED, [])
+    assert str(on.findings[-1]) == "things looked at: expected >= 1, got 6"
+    hidden = ["/off", "/comment", "/script", "/hidden", "/style"]
+    off = run(site, False, database, url=hidden, banner=BANNER, jobs=setting("running"))
+    assert (off.status, said(off)) == (Status.PASSED, [])
+    assert run(site, True, setting=FLAG).status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "message"),
+    [
+        ("on", {"url": "/off"}, "/off: banner 'Scheduled maintenance': expected visible, got not visible"),
+        (
+            "on",
+            {"url": "/comment"},
+            "/comment: banner 'Scheduled maintenance': expected visible, got not visible: it stands in the page, "
+            "hidden or in a script",
+        ),
+        ("off", {"url": "/on"}, "/on: banner 'Scheduled maintenance': expected not visible, got visible"),
+        ("off", {"url": "/after"}, "/after: banner 'Scheduled maintenance': expected not visible, got visible"),
+        ("off", {"url": "/later"}, "/later: status: expected 200, got 503 Service Unavailable"),
+        ("on", {"url": "/on", "status": 503}, "/on: status: expected 503, got 200 OK"),
+        ("on", {"url": "/closed", "retry_after": True}, "/closed: Retry-After: expected told, got absent"),
+        ("on", {"url": "/nowhere"}, "/nowhere: status: expected 200 or 503, got 404 Not Found"),
+        ("on", {"setting": setting("running")}, "mode: expected on (on), got off (off)"),
+        ("off", {"jobs": JOBS}, "background jobs: expected running (running), got paused (paused)"),
+        ("off", {"setting": FLAG}, "mode: expected off (false), got on (true)"),
+        ("off", {"jobs": setting("odd")}, "background jobs: expected running (off), got perhaps"),
+    ],
+)
+def test_the_other_mode_is_found(
+    site: str, database: dict[str, str], mode: str, fields: dict[str, Any], message: str
+) -> None:
+    banner = {"banner": BANNER} if "url" in fields else {}
+    result = run(site, mode, database, **banner, **fields)
+    assert (result.status, said(result)) == (Status.FAILED, [message])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"url": "/empty", "banner": BANNER}, "got a page without any text"),
+        ({"url": "/busy", "banner": BANNER}, "got 429 Too Many Requests"),
+        ({"setting": setting("none")}, "mode: expected off (off), got no value"),
+        ({"setting": setting("missing")}, "mode: expected off (off), got no value"),
+        ({"jobs": {**JOBS, "path": "app.queue"}}, "background jobs: expected running (running), got no value"),
+    ],
+)
+def test_what_says_nothing_cannot_tell(
+    site: str, database: dict[str, str], fields: dict[str, Any], message: str
+) -> None:
+    result = run(site, "off", database, **fields)
+    assert (result.status, said(result)[0].endswith(message)) == (Status.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"setting": {"query": "select name, value from app_settings"}}, "the query gave more than one value"),
+        ({"setting": {"query": "select value from settings"}}, "does not exist"),
+        ({"setting": {**FLAG, "url": "/off"}}, "/off: the answer (200) is not JSON"),
+    ],
+)
+def test_what_keeps_it_from_looking(site: str, database: dict[str, str], fields: dict[str, Any], message: str) -> None:
+    result = run(site, "on", database, **fields)
+    assert (result.status, message in result.message) == (Status.ERROR, True), result.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "expected `setting`, `url` or `jobs`, got none"),
+        ({"setting": FLAG, "banner": "x"}, "are of pages; expected `url`"),
+        ({"url": "/"}, "pages alone tell nothing"),
+        ({"setting": {"query": "select 1", "url": "/"}}, "expected either `query`, or `url` with `path`"),
+        ({"setting": {"url": "/"}}, "expected either `query`, or `url` with `path`"),
+        ({"setting": {**FLAG, "otherwise": True}}, "expected two values that differ"),
+        ({"mode": "maybe", "setting": FLAG}, "Input should be 'on' or 'off'"),
+    ],
+)
+def test_wrong_declarations_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Maintenance.model_validate({"mode": "on", **fields})

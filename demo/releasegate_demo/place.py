@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ALIVE = "supervisor.lock"
 FILES = (
     *("demo.json", "web.json", "credentials.json", "ca.pem", "server.pem", "server.key"),
-    *("app.log", "migration.log", "backfill.log", "supervisor.log", ALIVE, "backup.key", "unlock"),
+    *("app.log", "migration.log", "backfill.log", "supervisor.log", "signed-out", ALIVE, "backup.key", "unlock"),
 )
 
 
@@ -64,6 +64,11 @@ class Place:
     def backfill_log(self) -> Path:
         """The log of backfills, one JSON object a line."""
         return self.folder / "backfill.log"
+
+    @property
+    def signed_out(self) -> Path:
+        """The ids of sessions that were ended, one a line."""
+        return self.folder / "signed-out"
 
     @property
     def supervisor_log(self) -> Path:

@@ -113,9 +113,19 @@ def _environment(prefix: str, name: str, url: str, database: str) -> str:
       log: ${{env:{prefix}_LOG}}
       migration_log: ${{env:{prefix}_MIGRATION_LOG}}
       backfill_log: ${{env:{prefix}_BACKFILL_LOG}}
-      clinician: ${{env:RELEASEGATE_{name.upper()}_CLINICIAN_EMAIL}}
+{_accounts(name)}
 {_VENDORS.replace("PREFIX", prefix)}
     allow: [probes, writes_through_app]"""
+
+
+def _accounts(name: str) -> str:
+    """Address and password of each test account, by reference."""
+    account = f"${{env:RELEASEGATE_{name.upper()}_"
+    kinds = ("clinician", "admin", "billing", "portal")
+    return "\n".join(
+        f"      {kind}: {account}{kind.upper()}_EMAIL}}\n      {kind}_password: {account}{kind.upper()}_PASSWORD}}"
+        for kind in kinds
+    )
 
 
 def _fitting(path: Path, text: str, root: Path) -> str:

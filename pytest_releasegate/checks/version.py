@@ -79,9 +79,10 @@ class Version(Parameters):
     ca: str = ""
     """A file with the certificate authority to trust, relative to the root; may hold references."""
     keep: str = "running"
-    """The name that the version is kept under in the record."""
+    """The name that the version is kept under in the record, after `version/`."""
     before: str = ""
-    """The name of a measurement that the release before kept, for `previous`; by default that of `keep`."""
+    """The whole name of any measurement by which `previous` is known, such as `metrics/web`; by default that of
+    `keep`."""
 
     @model_validator(mode="after")
     def _something(self) -> Version:
@@ -100,7 +101,7 @@ class Version(Parameters):
                 yield _compare(f"version at {url}", version, [_read(self.version, one) for one in answers], _same)
             if self.commit is not None and commit:
                 yield _compare(f"commit at {url}", commit, [_read(self.commit, one) for one in answers], _same_commit)
-        context.keep(self.keep, {"version": version, "commit": commit})
+        context.keep(f"version/{self.keep}", {"version": version, "commit": commit})
         yield counted("answers", answered, len(self.url) * self.asks)
 
     def _wanted(self, context: Context) -> tuple[str, str]:
@@ -112,9 +113,10 @@ class Version(Parameters):
             return release.version, release.git_commit if self.commit else ""
         version, commit = self.expect, ""
         if self.expect == "previous":
-            kept = context.recorded(self.before or self.keep, of="previous")
+            name = self.before or f"version/{self.keep}"
+            kept = context.recorded(name, of="previous")
             if kept is None:
-                what = f"no release before {release.name} kept '{self.before or self.keep}'"
+                what = f"no release before {release.name} kept '{name}'"
                 raise CannotLook(what, "write the version as `expect`, or let a gate keep it in each release")
             # what was kept says what ran, which is not the release where that went back in its turn
             said = kept.value if isinstance(kept.value, dict) else {}

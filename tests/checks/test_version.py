@@ -99,7 +99,7 @@ def test_every_instance_runs_the_release(instances: list[Instance]) -> None:
     result = run(instances, asks=2)
     assert (result.status, said(result, instances)) == (Status.PASSED, [])
     assert str(result.findings[-1]) == "answers looked at: expected >= 4, got 4"
-    assert result.kept == {"running": {"version": "1.4.0", "commit": COMMIT}}
+    assert result.kept == {"version/running": {"version": "1.4.0", "commit": COMMIT}}
 
 
 @pytest.mark.parametrize("place", ["header X-Release", "meta app-version", r"text Release (\S+),", "version"])
@@ -157,7 +157,7 @@ def test_an_instance_that_asks_to_come_back_cannot_tell(instances: list[Instance
 
 
 def test_after_going_back_the_previous_version_runs(instances: list[Instance]) -> None:
-    before = Remembered(previous={"running": OLD})
+    before = Remembered(previous={"version/running": OLD})
     failed = run(instances[:1], expect="previous", memory=before)
     assert (failed.status, said(failed, instances)[0]) == (
         Status.FAILED,
@@ -166,15 +166,15 @@ def test_after_going_back_the_previous_version_runs(instances: list[Instance]) -
     instances[0].answers = (OLD,)
     assert run(instances[:1], expect="previous", memory=before).status is Status.PASSED
     assert run(instances[:1], expect="1.3.0").status is Status.PASSED
-    other = Remembered(previous={"web": [1]})
-    assert run(instances[:1], expect="previous", before="web", memory=other).status is Status.PASSED
+    other = Remembered(previous={"metrics/web": [1]})
+    assert run(instances[:1], expect="previous", before="metrics/web", memory=other).status is Status.PASSED
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"commit": ""}, "release 1.4.0/staging knows no git_commit"),
-        ({"expect": "previous"}, "no release before 1.4.0/staging kept 'running'"),
+        ({"expect": "previous"}, "no release before 1.4.0/staging kept 'version/running'"),
         ({"expect": "1.3.0", "version": None}, "nothing says which commit 1.3.0 is"),
         ({"url": "http://127.0.0.1:1/version"}, "cannot connect"),
     ],

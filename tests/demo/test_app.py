@@ -86,6 +86,14 @@ def test_logout_ends_the_session(visit: Any) -> None:
     assert visitor.get("/dashboard", allow_redirects=False).status_code == 302
 
 
+def test_a_copied_cookie_opens_nothing_after_the_logout(visit: Any) -> None:
+    visitor, thief = visit("clinician"), visit()
+    thief.session.cookies.update(visitor.session.cookies)
+    assert thief.get("/dashboard", allow_redirects=False).status_code == 200
+    visitor.post("/logout")
+    assert thief.get("/dashboard", allow_redirects=False).status_code == 302
+
+
 @pytest.mark.parametrize(
     ("kind", "closed"),
     [

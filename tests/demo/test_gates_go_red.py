@@ -137,6 +137,11 @@ WRONG = {
         "what authenticator may do to public.audit_logs",
         "got delete by authenticated",
     ),
+    "40-compliance.yaml::C1.3.2": (
+        "update staff set role = 'admin' where id = (select id from auth.users where email like 'billing@%')",
+        "update staff set role = 'billing' where id = (select id from auth.users where email like 'billing@%')",
+        "/admin/audit as billing: expected denied (401, 403 or the login), got let in (200)",
+    ),
 }
 """By gate: how to make it red, the way back, and what it must say."""
 

@@ -18,6 +18,7 @@ from releasegate_demo.web.context import Parts, finish_db, load_user, log, parts
 from releasegate_demo.web.database import Pool
 from releasegate_demo.web.logs import JsonLog
 from releasegate_demo.web.metrics import Metrics
+from releasegate_demo.web.sessions import Ended
 from releasegate_demo.web.views import admin, charts, entry, health, messages, notes, payments, portal, schedule
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def create_app(settings: Settings) -> Flask:
         MAX_CONTENT_LENGTH=256 * 1024,
     )
     pool = Pool(settings.dsn)
-    app.extensions["ehr"] = Parts(settings, pool, JsonLog(settings.place), Metrics(settings, pool))
+    app.extensions["ehr"] = Parts(
+        settings, pool, JsonLog(settings.place), Metrics(settings, pool), Ended(settings.place)
+    )
     app.extensions["ehr_requests"] = itertools.count(1)
     for area in (health, entry, charts, notes, schedule, payments, messages, portal, admin):
         app.register_blueprint(area.pages)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from releasegate_demo.web.database import Connection, Pool, Row
     from releasegate_demo.web.logs import JsonLog
     from releasegate_demo.web.metrics import Metrics
+    from releasegate_demo.web.sessions import Ended
     from releasegate_demo.web.settings import Settings
 
 P = ParamSpec("P")
@@ -33,6 +34,7 @@ class Parts:
     pool: Pool
     log: JsonLog
     metrics: Metrics
+    ended: Ended
 
 
 def parts() -> Parts:
@@ -112,9 +114,9 @@ def finish_db(keep: bool) -> None:
 
 
 def load_user() -> User | None:
-    """Return the person of the session cookie, or None when there is none or the account was closed."""
+    """Return the person of the session cookie, or None when there is none, or it or the account was closed."""
     who, kind = session.get("user"), session.get("kind")
-    if who is None:
+    if who is None or session.get("key") in parts().ended:
         return None
     query = STAFF if kind == "staff" else PORTAL
     with service() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, flash, g, redirect, render_template, request, session, url_for
@@ -49,6 +50,8 @@ def login() -> ResponseReturnValue:
 def logout() -> ResponseReturnValue:
     """End the session."""
     portal = g.user is not None and g.user.role == "portal"
+    if key := session.get("key"):
+        parts().ended.add(key)
     session.clear()
     flash("You have been signed out.")
     return redirect(url_for("portal.login" if portal else "entry.login"))
@@ -107,7 +110,7 @@ def admit(kind: str, account: Row) -> None:
     """Start a new session for an account."""
     session.clear()
     session.permanent = True
-    session["user"], session["kind"] = account["id"], kind
+    session["user"], session["kind"], session["key"] = account["id"], kind, secrets.token_urlsafe(16)
     with service() as connection:
         connection.execute("update auth.users set last_sign_in_at = now() where id = %s", [account["id"]])
     audit_as_service("login", kind, "login", "info", account["id"])

@@ -11,7 +11,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, Span, format_duration
-from pytest_releasegate.sources.cookies import Cookie
+from pytest_releasegate.sources.cookiejar import Kept
 from pytest_releasegate.sources.login import Login, Visitor, busy, leads_to
 from pytest_releasegate.sources.text import OneOrMore, shown
 
@@ -128,22 +128,22 @@ class Session(Parameters):
         visitor.send(self.login.page or self.login.url)
         if self.cookie not in visitor.cookies:
             # where the server gives none before the login, one that a stranger might have planted
-            visitor.cookies[self.cookie] = Cookie(self.cookie, token_urlsafe(24), {_PLANTED: ""})
+            visitor.cookies[self.cookie] = Kept(self.cookie, {_PLANTED: ""}, token_urlsafe(24))
         visitor.must_sign_in(self.fields_, _WHO)
         return visitor
 
-    def _flags(self, cookie: Cookie, context: Context) -> Iterator[Finding]:
+    def _flags(self, cookie: Kept, context: Context) -> Iterator[Finding]:
         name, given = f"cookie {self.cookie}", cookie.attributes
         for flag in ["HttpOnly", *["Secure"] * self.secure]:
             there = flag.lower() in given
             yield find(f"{name}: {flag}", expected="set", actual="set" if there else "not set", ok=there)
-        site = given.get("samesite", "").capitalize()
+        site = cookie.same_site
         wanted = " or ".join(self.same_site)
         yield find(f"{name}: SameSite", expected=wanted, actual=site or "not set", ok=site in self.same_site)
         if self.lifetime is not None:
             yield _lifetime(name, cookie.lifetime(context.clock.now()), self.lifetime)
 
-    def _new_id(self, visitor: Visitor, session: Cookie, context: Context) -> Iterator[Finding]:
+    def _new_id(self, visitor: Visitor, session: Kept, context: Context) -> Iterator[Finding]:
         """A session from before the login must not become one that is signed in."""
         before = visitor.before.get(self.cookie, "")
         new = session.value != before
@@ -151,7 +151,7 @@ class Session(Parameters):
         yield find("session id at the login", expected="another than before", actual=actual, ok=new)
         if new:
             stranger = Visitor(context, self.login)
-            stranger.cookies[self.cookie] = Cookie(self.cookie, before, {})
+            stranger.cookies[self.cookie] = Kept(self.cookie, value=before)
             yield self._closed("page with the session id from before the login", stranger)
 
     def _logout(self, visitor: Visitor, context: Context) -> Iterator[Finding]:
@@ -165,7 +165,7 @@ class Session(Parameters):
         if ok is True:
             yield self._closed("page with the old cookie after the logout", thief)
 
-    def _opens(self, cookie: Cookie, context: Context) -> bool:
+    def _opens(self, cookie: Kept, context: Context) -> bool:
         """Whether the page opens with this cookie alone."""
         visitor = Visitor(context, self.login)
         visitor.cookies[self.cookie] = cookie
@@ -186,10 +186,10 @@ def _said(answer: Answer) -> str:
     return f"{answer.status} {answer.reason}".strip()
 
 
-def _lifetime(name: str, told: float | None, most: timedelta) -> Finding:
+def _lifetime(name: str, told: timedelta | None, most: timedelta) -> Finding:
     expected = f"<= {format_duration(most)}"
     if told is None:
         actual = "none told: it goes with the browser; probe the server's with `idle`"
         return find(f"{name}: lifetime", expected=expected, actual=actual, ok=Ok.CANNOT_TELL)
-    ok = told <= most.total_seconds()
-    return find(f"{name}: lifetime", expected=expected, actual=f"{told:.0f}s", ok=ok)
+    ok = told <= most
+    return find(f"{name}: lifetime", expected=expected, actual=format_duration(told), ok=ok)

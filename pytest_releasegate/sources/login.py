@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -11,7 +12,7 @@ from pydantic import Field, model_validator
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources import cookies
+from pytest_releasegate.sources import cookiejar
 from pytest_releasegate.sources.http import Answer, Query, ask
 from pytest_releasegate.sources.tls import authority_file
 
@@ -77,7 +78,7 @@ class Visitor:
         self.context = context
         self.login = login
         self.headers = {name: context.resolve(text) for name, text in (headers or {}).items()}
-        self.cookies: dict[str, cookies.Cookie] = {}
+        self.cookies: dict[str, cookiejar.Kept] = {}
         self.before: dict[str, str] = {}
         """The values of the cookies that the login was sent with."""
         self.csrf = ""
@@ -93,7 +94,7 @@ class Visitor:
         """Ask once, follow nothing, and keep the cookies and the form's token that come."""
         url = self.url(path)
         own = urlsplit(url)[:2] == urlsplit(self.url("/"))[:2]
-        headers = {**self.headers, **cookies.header(self.cookies, url)} if own else {}
+        headers = {**self.headers, **cookiejar.header(self.cookies, url)} if own else {}
         if method not in READING and own:
             headers |= self._forgery_proof()
             if not data and self.login and self.login.csrf and not self.login.csrf_header:
@@ -170,12 +171,14 @@ class Visitor:
     def _keep(self, answer: Answer, url: str) -> None:
         now = self.context.clock.now()
         for line in answer.cookies:
-            cookie = cookies.read(line, url)
+            cookie = cookiejar.keep(line, url)
+            if cookie is None:
+                continue
             if len(cookie.value) >= _SHORTEST_SECRET:
                 self.context.secrets.add(cookie.value, f"cookie:{cookie.name}")
             self.cookies.pop(cookie.name, None)
             lifetime = cookie.lifetime(now)
-            if lifetime is None or lifetime > 0:
+            if lifetime is None or lifetime > timedelta(0):
                 self.cookies[cookie.name] = cookie
         if self.login and self.login.csrf:
             named = self.cookies.get(self.login.csrf)

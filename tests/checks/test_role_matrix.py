@@ -151,6 +151,35 @@ def test_a_bearer_is_sent_by_reference(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize(
+    ("login", "password", "status"),
+    [
+        ({"token": "data.token"}, PASSWORD, Status.PASSED),
+        ({"token": "data.tokn"}, PASSWORD, Status.ERROR),
+        ({"token": "data.token"}, "wrong-horse-battery", Status.ERROR),
+    ],
+)
+def test_a_login_by_json_gives_a_bearer(clinic: Clinic, login: dict[str, str], password: str, status: Status) -> None:
+    way = {"url": "/api/login", "encoding": "json", **login}
+    expect = {"/clients": {"clinician": "allowed", "anonymous": [302]}}
+    result = run(clinic, expect, login=way, personas={"clinician": PERSONAS["clinician"]}, password=password)
+    assert result.status is status, said(result)
+    assert PASSWORD not in repr(result)
+
+
+def test_the_token_may_go_in_a_header(clinic: Clinic) -> None:
+    expect = {**EXPECT, "POST /clients": {"clinician": [201], "anonymous": [403]}}
+    assert said(run(clinic, expect, login={**LOGIN, "csrf_header": "X-CSRF-Token"})) == []
+
+
+def test_what_is_meant_for_one_server_goes_to_no_other(clinic: Clinic) -> None:
+    personas = {"robot": {"headers": {"Authorization": "Bearer ${env:PW}"}}}
+    with serving() as other:
+        expect = {"/clients": {"robot": "allowed"}, f"{other.url}/clients": {"robot": [302], "anonymous": [302]}}
+        assert said(run(clinic, expect, personas=personas)) == []
+        assert other.seen == ["GET /clients", "GET /clients"]
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"expect": {"/clients": {"clinican": "allowed"}}}, "there is no persona 'clinican'; did you mean 'clinician'"),

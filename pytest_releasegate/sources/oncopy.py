@@ -10,7 +10,7 @@ from pydantic import Field, StrictStr
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.pgscratch import scratch
+from pytest_releasegate.sources.pgscratch import require_copyable, scratch
 from pytest_releasegate.sources.postgres import said_by
 from pytest_releasegate.sources.text import OneOrMore
 
@@ -44,9 +44,7 @@ def copied(context: Context, database: str, asked: OnCopy) -> Iterator[psycopg.C
     """A transaction on a scratch copy of a database, after its scripts; rolled back at the end, as the copy goes."""
     if absent := next((name for name in asked.run if not (context.root / name).is_file()), ""):
         raise CannotLook(f"there is no file {absent}", "correct `run`, relative to the root")
-    if asked.content != "schema" and context.environment.protected:
-        what = f"the data of '{context.environment.name}', a protected environment, is not copied"
-        raise CannotLook(what, "copy its `schema` only, or look at another environment")
+    require_copyable(context, asked.content)
     with (
         scratch(context, database, asked.content, without=asked.without) as copy,
         copy.connect() as connection,

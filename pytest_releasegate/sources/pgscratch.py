@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["Content", "Scratch", "blank", "scratch"]
+__all__ = ["Content", "Scratch", "blank", "require_copyable", "scratch"]
 
 Content = Literal["schema", "data", "sample"]
 SETTINGS = {
@@ -99,6 +99,16 @@ class _Source:
     called: tuple[str, ...]
 
 
+def require_copyable(context: Context, content: Content) -> None:
+    """Raise `CannotLook` where the data of the environment may not come to the machine that looks."""
+    if content != "schema" and context.environment.protected and "restores" not in context.environment.allow:
+        name = context.environment.name
+        raise CannotLook(
+            f"the data of '{name}', a protected environment, is not copied",
+            "copy its `schema` only, or declare `allow: [restores]` for it, where its data may come to this machine",
+        )
+
+
 @contextmanager
 def scratch(
     context: Context,
@@ -113,13 +123,9 @@ def scratch(
 
     `sample` holds at most `rows` rows of each table, and the rows that they refer to. Roles cannot log in. Extensions
     that call out, those of `without`, foreign servers, subscriptions, publications and event triggers are left out.
-    Of a protected environment nothing but the schema is copied.
+    Of a protected environment nothing but the schema is copied, unless it allows `restores`.
     """
-    if content != "schema" and context.environment.protected:
-        raise CannotLook(
-            f"the data of '{context.environment.name}', a protected environment, is not copied",
-            "copy its `schema` only, or look at an environment with data that may leave its server",
-        )
+    require_copyable(context, content)
     out = sorted(CALLS_OUT | set(without))
     source = _read(context, database, out)
     with _started(binaries_for(source.major)) as server:

@@ -173,6 +173,9 @@ def test_no_row_of_a_protected_environment_is_copied(environment: Environment, c
     protected = context(replace(environment, protected=True))
     with pytest.raises(CannotLook, match="a protected environment, is not copied"), scratch(protected, content=content):
         pass
+    allowed = context(replace(environment, protected=True, allow=frozenset({"restores"})))
+    with scratch(allowed, content=content) as copy:
+        assert asked(copy, "select count(*) > 0 from clients") is True
 
 
 def test_binaries_that_are_too_old_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

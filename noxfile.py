@@ -28,7 +28,7 @@ def databases(session: nox.Session, postgresql: str) -> None:
     """The checks that look into databases, on one version of PostgreSQL; Debian's own is that of `make test`."""
     distribution, package = SERVERS[postgresql]
     # what the tests of these files import, and no more
-    session.install("hypothesis", "pytest-timeout", "pytest-xdist", "-e", ".[migration]", distribution)
+    session.install("hypothesis", "pytest-timeout", "pytest-xdist", "trustme", "-e", ".[migration]", distribution)
     where = f"import importlib.util as u; print(u.find_spec({package!r}).submodule_search_locations[0])"
     folder = Path(str(session.run("python", "-c", where, silent=True)).strip()) / "pginstall" / "bin"
     files = [str(path) for path in sorted(Path("tests/checks").glob("test_*.py")) if _needs_server(path)]

@@ -23,7 +23,17 @@ from pydantic_core import core_schema
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Duration", "Parameters", "Pattern", "Span", "Threshold", "format_duration", "parse_duration", "text_schema"]
+__all__ = [
+    "Duration",
+    "Parameters",
+    "Pattern",
+    "Span",
+    "Threshold",
+    "format_duration",
+    "format_seconds",
+    "parse_duration",
+    "text_schema",
+]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _LONGEST = timedelta(days=36525)
@@ -68,6 +78,11 @@ def format_duration(span: timedelta) -> str:
     if total < 1:
         return f"{total * 1000:g}ms"
     return f"{span // timedelta(seconds=1)}.{span.microseconds:06d}".rstrip("0") + "s"
+
+
+def format_seconds(seconds: float) -> str:
+    """Write how long something was waited for, as people say it: `0.2 s`, `30 s`."""
+    return f"{round(seconds, 1) or round(seconds, 3):g} s"
 
 
 def _positive(span: timedelta) -> timedelta:

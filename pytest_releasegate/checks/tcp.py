@@ -13,7 +13,7 @@ from pydantic import StringConstraints, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
-from pytest_releasegate.params import Duration, Parameters, format_duration, parse_duration
+from pytest_releasegate.params import Duration, Parameters, format_duration, format_seconds, parse_duration
 from pytest_releasegate.sources.sockets import FAMILIES, Line, addresses, split_address
 from pytest_releasegate.sources.text import Expected, OneOrMore, fill, occurs
 
@@ -138,7 +138,7 @@ def _connect(name: str, kind: int, address: tuple[str, int], limit: float, *, li
             seconds = monotonic() - start
             return _Look(said, seconds, banner=_banner(line) if listen else None)
     except TimeoutError:
-        return _Look(said, problem=f"no answer within {limit:.3g} s")
+        return _Look(said, problem=f"no answer within {format_seconds(limit)}")
     except OSError as error:
         words = error.strerror or str(error)
         if error.errno in _NO_WAY:

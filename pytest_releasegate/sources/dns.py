@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.params import format_seconds
 from pytest_releasegate.sources.sockets import Address, Line, split_address
 
 __all__ = ["TYPES", "Reply", "ask", "server_address", "system_servers"]
@@ -83,7 +84,7 @@ def ask(server: Address, name: str, kind: str, limit: float) -> Reply:
         return _read(message, number, query, TYPES[kind], where)
     except TimeoutError:
         hint = "is it a name server, and the network open?"
-        raise CannotLook(f"{where}: no answer about {kind} of {name} within {limit:.3g} s", hint) from None
+        raise CannotLook(f"{where}: no answer about {kind} of {name} within {format_seconds(limit)}", hint) from None
     except OSError as error:
         raise CannotLook(f"{where}: {error.strerror or error}", "is it a name server?") from None
     except (_Garbled, struct.error, IndexError) as error:

@@ -7,6 +7,7 @@ from http.client import BadStatusLine, HTTPException
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.params import format_seconds
 from pytest_releasegate.sources.text import visible
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def public_url(url: str) -> str:
 
 def timed_out(url: str, limit: float) -> TimedOut:
     """That the time was up before the answer was complete."""
-    return TimedOut(f"{public_url(url)}: no full answer within {limit:.3g} s", "is the service overloaded?")
+    return TimedOut(f"{public_url(url)}: no full answer within {format_seconds(limit)}", "is the service overloaded?")
 
 
 def explained(error: Exception, full_url: str, limit: float, proxies: Mapping[str, str]) -> Exception:
@@ -53,7 +54,9 @@ def explained(error: Exception, full_url: str, limit: float, proxies: Mapping[st
 
     url = public_url(full_url)
     if isinstance(error, exceptions.ConnectTimeout):
-        return Unreachable(f"{url}: no connection within {limit:.3g} s", "is the host right, and the network open?")
+        return Unreachable(
+            f"{url}: no connection within {format_seconds(limit)}", "is the host right, and the network open?"
+        )
     if isinstance(error, exceptions.Timeout | TimeoutError) or _names(error) & {"ReadTimeoutError", "TimeoutError"}:
         return timed_out(full_url, limit)
     if isinstance(error, exceptions.SSLError):

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
+from pytest_releasegate.params import format_seconds
 from pytest_releasegate.sources.answers import Away
 from pytest_releasegate.sources.tls import authority_file
 from pytest_releasegate.sources.vendors import Key, Told
@@ -43,7 +44,7 @@ def sign_in(key: Key, context: Context) -> Told:
     thread.start()
     thread.join(limit + _SLACK)
     if not told:
-        raise Away(f"{key.api}: no full answer within {limit:.3g} s")
+        raise Away(f"{key.api}: no full answer within {format_seconds(limit)}")
     if isinstance(told[0], Exception):
         raise told[0]
     return told[0]

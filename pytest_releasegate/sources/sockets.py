@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.params import format_seconds
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -50,7 +51,9 @@ def addresses(host: str, limit: float, family: int = socket.AF_UNSPEC) -> list[t
     thread.start()
     thread.join(limit)
     if thread.is_alive():
-        raise CannotLook(f"{host}: the name was not resolved within {limit:.3g} s", "does the resolver answer?")
+        raise CannotLook(
+            f"{host}: the name was not resolved within {format_seconds(limit)}", "does the resolver answer?"
+        )
     if failed and not (family and getattr(failed[0], "errno", 0) in _NONE_OF_FAMILY):
         raise CannotLook(f"{host}: {failed[0].strerror or failed[0]}", "is the name right?")
     return list(dict.fromkeys(found))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.params import format_seconds
 from pytest_releasegate.sources import starttls
 from pytest_releasegate.sources.sockets import Line, addresses
 from pytest_releasegate.sources.tlshello import CIPHERS, Alert, chosen
@@ -164,7 +165,7 @@ def offer(endpoint: Endpoint, protocol: str, limit: float) -> Session | Refusal:
     try:
         return _handshake(endpoint, context, limit)
     except TimeoutError:
-        return Refusal("nobody", f"no answer within {limit:.3g} s")
+        return Refusal("nobody", f"no answer within {format_seconds(limit)}")
     except OSError as error:
         return Refusal("the server", _words(error))
 
@@ -176,7 +177,7 @@ def accepted(endpoint: Endpoint, classes: Sequence[str], limit: float) -> str | 
         with endpoint.connect(limit) as line:
             number = chosen(line, endpoint.host, list(offered))
     except TimeoutError:
-        return Refusal("nobody", f"no answer within {limit:.3g} s")
+        return Refusal("nobody", f"no answer within {format_seconds(limit)}")
     except Alert as alert:
         return Refusal("the server" if alert.refuses else "nobody", str(alert))
     except ConnectionAbortedError as error:
@@ -253,7 +254,9 @@ def _verification(endpoint: Endpoint, context: ssl.SSLContext, limit: float) -> 
 
 def _unreachable(endpoint: Endpoint, error: Exception, limit: float) -> CannotLook:
     if isinstance(error, TimeoutError):
-        return CannotLook(f"{endpoint}: no TLS handshake within {limit:.3g} s", "is the host right, and the port open?")
+        return CannotLook(
+            f"{endpoint}: no TLS handshake within {format_seconds(limit)}", "is the host right, and the port open?"
+        )
     if isinstance(error, (ssl.SSLError, ConnectionResetError)):
         return CannotLook(f"{endpoint}: no TLS handshake: {_words(error)}", "does the port speak TLS at once?")
     return CannotLook(f"{endpoint}: cannot connect: {_words(error)}", "is the service up, and the address right?")

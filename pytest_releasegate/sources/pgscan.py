@@ -90,6 +90,9 @@ def shared(
         opened = [leader, *(stack.enter_context(other) for other in others)]
         for connection in opened:
             connection.execute(_PATIENCE, [f"{int(at_most)}s"])
+            if others:
+                # the connections are the workers: more would take more of the server than its budget says
+                connection.execute("select set_config('max_parallel_workers_per_gather', '0', true)")
         yield opened
 
 

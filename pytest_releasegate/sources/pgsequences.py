@@ -32,30 +32,32 @@ with filled as (
     from pg_catalog.pg_depend d join pg_catalog.pg_attrdef f on f.oid = d.objid
     where d.classid = 'pg_catalog.pg_attrdef'::regclass and d.refclassid = 'pg_catalog.pg_class'::regclass
       and d.refobjsubid = 0
+), held as (
+    select f.sequence, array_agg(array[tn.nspname, t.relname, (t.relkind = 'p')::text, a.attname,
+               case when y.typbasetype = 0 then y.typname else (
+                   with recursive base(typname, below) as (
+                       select y.typname, y.typbasetype
+                       union all
+                       select b.typname, b.typbasetype from base join pg_catalog.pg_type b on b.oid = base.below
+                   )
+                   select typname from base where below = 0) end,
+               exists (select from pg_catalog.pg_index i
+                       where i.indrelid = t.oid and i.indisunique and a.attnum = any(i.indkey))::text
+           ]::text[] order by tn.nspname, t.relname, a.attname) as columns
+    from filled f
+    join pg_catalog.pg_class t on t.oid = f.relation and t.relkind in ('r', 'p') and not t.relispartition
+    join pg_catalog.pg_namespace tn on tn.oid = t.relnamespace
+    join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = f.number and not a.attisdropped
+    join pg_catalog.pg_type y on y.oid = a.atttypid
+    group by f.sequence
 )
 select n.nspname, c.relname, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle,
        pg_catalog.has_sequence_privilege(s.seqrelid, 'select, usage'),
        case when pg_catalog.has_sequence_privilege(s.seqrelid, 'select, usage')
             then pg_catalog.pg_sequence_last_value(s.seqrelid) end,
-       coalesce((
-           select array_agg(array[tn.nspname, t.relname, (t.relkind = 'p')::text, a.attname, y.typname, exists (
-                      select from pg_catalog.pg_index i
-                      where i.indrelid = t.oid and i.indisunique and a.attnum = any(i.indkey))::text
-                  ]::text[] order by tn.nspname, t.relname, a.attname)
-           from filled f
-           join pg_catalog.pg_class t on t.oid = f.relation and t.relkind in ('r', 'p') and not t.relispartition
-           join pg_catalog.pg_namespace tn on tn.oid = t.relnamespace
-           join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = f.number and not a.attisdropped
-           join lateral (
-               with recursive base(typname, below) as (
-                   select t.typname, t.typbasetype from pg_catalog.pg_type t where t.oid = a.atttypid
-                   union all
-                   select t.typname, t.typbasetype from base join pg_catalog.pg_type t on t.oid = base.below
-               )
-               select typname from base where below = 0
-           ) y on true
-           where f.sequence = s.seqrelid), '{}')
+       coalesce(h.columns, '{}')
 from pg_catalog.pg_sequence s
+left join held h on h.sequence = s.seqrelid
 join pg_catalog.pg_class c on c.oid = s.seqrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'

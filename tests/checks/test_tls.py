@@ -22,6 +22,7 @@ from pytest_releasegate.sources import tls
 from pytest_releasegate.sources.pgfiles import give
 from pytest_releasegate.sources.pgserver import PostgresServer
 from pytest_releasegate.testing import FakeClock, look
+from tests.conftest import missing_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -463,7 +464,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
             with psycopg.connect(server.dsn(), autocommit=True) as connection:
                 connection.execute("alter system set ssl = on")
         except psycopg.errors.InvalidParameterValue:
-            pytest.skip("these binaries of PostgreSQL were built without TLS")
+            missing_here("PostgreSQL with TLS")
         reload(server, "select setting = 'on' from pg_settings where name = 'ssl'")
         yield server
 

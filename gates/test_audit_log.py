@@ -29,7 +29,7 @@ ROWS = """
 @contextmanager
 def signed_in(base_url: str, context: Context, who: str) -> Iterator[requests.Session]:
     """A session of the environment's test account of that kind."""
-    account = f"RELEASEGATE_{context.environment.name.upper()}_{who}"
+    account = f"RELEASEGATE_{context.environment.name}_{who}".upper().replace("-", "_")
     form = {
         "email": context.resolve(f"${{env:{account}_EMAIL}}"),
         "password": context.resolve(f"${{env:{account}_PASSWORD}}"),

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
-from pytest_releasegate.checklist.schema import Word
+from pytest_releasegate.checklist.schema import Target, Word
 from pytest_releasegate.errors import nearest
 from pytest_releasegate.model import Phase, Severity
 from pytest_releasegate.params import Duration, Parameters
@@ -129,7 +129,7 @@ class FreezeKeys(Parameters):
     """When it is over; that instant is open again."""
     reason: str
     """Why."""
-    environments: tuple[Word, ...] = ()
+    environments: tuple[Target, ...] = ()
     """Where; everywhere without it."""
     except_profiles: tuple[Word, ...] = Field(default=(), alias="except")
     """The profiles that it does not stop."""
@@ -157,7 +157,7 @@ class HoursKeys(Parameters):
     """From when to when."""
     holidays: Annotated[HolidayKeys, AfterValidator(_part)] = Field(default_factory=HolidayKeys)
     """Days that are left out."""
-    environments: tuple[Word, ...] = ()
+    environments: tuple[Target, ...] = ()
     """Where; everywhere without it."""
     except_profiles: tuple[Word, ...] = Field(default=(), alias="except")
     """The profiles that it does not stop."""
@@ -187,7 +187,7 @@ class PolicyFile(Parameters):
     """The claims that count only with an SSH signature; a sign-off always needs one."""
     authors_may_sign: bool = True
     """Whether somebody who wrote a commit of the release may sign it."""
-    after: dict[Word, tuple[Word, ...]] = Field(default_factory=dict)
+    after: dict[Target, tuple[Target, ...]] = Field(default_factory=dict)
     """For an environment, those in which the same commit must be GO first."""
     profiles: dict[Word, ProfileKeys] = Field(default_factory=dict)
     """Kinds of release by name: `releasegate open VERSION --profile NAME`."""

@@ -9,10 +9,12 @@ from pydantic import AfterValidator, Field
 from pytest_releasegate.model import STEPS, Phase, Severity
 from pytest_releasegate.params import Duration, Parameters, Span
 
-__all__ = ["EnvironmentKeys", "EnvironmentsFile", "FileKeys", "GateKeys", "ItemKeys", "Word"]
+__all__ = ["EnvironmentKeys", "EnvironmentsFile", "FileKeys", "GateKeys", "ItemKeys", "Target", "Word"]
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 """A marker or fact name: lower-case letters, digits, underscores."""
+Target = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
+"""An environment's name: lower-case letters, digits, underscores, hyphens."""
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 """A dotted id; `[ ] :: @` and blanks have a meaning to pytest and cannot be in one."""
 
@@ -133,5 +135,7 @@ class EnvironmentsFile(Parameters):
     """The environment that is meant when none is named."""
     product: str = ""
     """The product's name; without it, the name of the root folder."""
-    environments: dict[Word, EnvironmentKeys]
+    environments: dict[Target, EnvironmentKeys]
     """The targets by name."""
+    fleets: dict[Target, Annotated[tuple[Target, ...], Field(min_length=2)]] = Field(default_factory=dict)
+    """Names for targets that are looked at together: `prod: [prod-eu, prod-us]`, for `--env prod`."""

@@ -19,6 +19,7 @@ from pytest_releasegate.checklist.plan import freeze
 from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import UsageProblem
 from pytest_releasegate.lifecycle.facts import parse_instant
+from pytest_releasegate.lifecycle.fleet import identities, is_several
 from pytest_releasegate.lifecycle.identify import Asked, Identity, identify, record_at
 from pytest_releasegate.lifecycle.opening import person
 from pytest_releasegate.lifecycle.products import below
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from pytest_releasegate.checklist.environments import Environments
     from pytest_releasegate.model import Plan, Release
     from pytest_releasegate.report.view import ReleaseView
     from pytest_releasegate.store import Store
 
-__all__ = ["Place", "arguments", "as_of", "attempt", "config_file", "place", "say", "use_color", "width"]
+__all__ = ["Place", "arguments", "as_of", "attempt", "config_file", "place", "places", "say", "use_color", "width"]
 
 
 _MOST_ATTEMPTS = 9999
@@ -135,27 +137,41 @@ def as_of(parser: argparse.ArgumentParser) -> None:
 
 def place(asked: argparse.Namespace, *, create: bool = False, gates: bool = True) -> Place:
     """Find all of it; raises `UsageProblem` with what is wrong; gate files that are not asked for are not read."""
+    return _places(asked, lambda *known: [identify(*known)], create=create, gates=gates)[0]
+
+
+def places(asked: argparse.Namespace) -> list[Place]:
+    """The same for each target, where `--env` names several."""
+    return _places(asked, identities)
+
+
+def _places(
+    asked: argparse.Namespace,
+    identify_all: Callable[[Path, Environments, Asked], list[Identity]],
+    *,
+    create: bool = False,
+    gates: bool = True,
+) -> list[Place]:
     from pytest_releasegate.store import open_store
 
     root = _root(asked.root)
     settings = _settings(root)
     folder = root / str(settings.get("releasegate_gates", "gates"))
     checklist = load(folder, root) if gates else without_gates(folder, root)
-    identity = identify(
-        root,
-        checklist.environments,
-        Asked(
-            release=asked.release,
-            environment=asked.env,
-            base_url=os.environ.get("PYTEST_BASE_URL") or str(settings.get("base_url", "")),
-            ini_release=str(settings.get("releasegate_release", "")),
-            ini_environment=str(settings.get("releasegate_env", "")),
-            commit=getattr(asked, "commit", ""),
-            branch=getattr(asked, "branch", ""),
-        ),
+    base_url = os.environ.get("PYTEST_BASE_URL") or str(settings.get("base_url", ""))
+    said = Asked(
+        release=asked.release,
+        environment=asked.env,
+        base_url="" if asked.env and is_several(checklist.environments, base_url) else base_url,
+        ini_release=str(settings.get("releasegate_release", "")),
+        ini_environment=str(settings.get("releasegate_env", "")),
+        commit=getattr(asked, "commit", ""),
+        branch=getattr(asked, "branch", ""),
     )
     url = record_at(root, asked.record, str(settings.get("releasegate_record", "")))
-    return Place(root, settings, checklist, identity, partial(open_store, url, create=create, clock=asked.clock))
+    store = partial(open_store, url, create=create, clock=asked.clock)
+    found = identify_all(root, checklist.environments, said)
+    return [Place(root, settings, checklist, identity, store) for identity in found]
 
 
 def say(*lines: str) -> None:

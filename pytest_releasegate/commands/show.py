@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.commands._place import arguments as place_arguments
-from pytest_releasegate.commands._place import as_of, place, say, use_color, width
+from pytest_releasegate.commands._place import as_of, places, say, use_color, width
 from pytest_releasegate.errors import ExitCode, UsageProblem, nearest
+from pytest_releasegate.lifecycle.fleet import each
 from pytest_releasegate.report.terminal import gate_lines
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(asked: argparse.Namespace) -> ExitCode:
     """Print it."""
-    here = place(asked)
-    seen = here.view(asked)
-    if asked.gate not in seen.standings:
-        raise UsageProblem(f"the plan has no gate {asked.gate}", nearest(asked.gate, list(seen.standings)))
-    say(*gate_lines(seen, asked.gate, width=width(), color=use_color()))
+    for seen in each(lambda here: here.view(asked), places(asked)):
+        if asked.gate not in seen.standings:
+            raise UsageProblem(f"the plan has no gate {asked.gate}", nearest(asked.gate, list(seen.standings)))
+        say(*gate_lines(seen, asked.gate, width=width(), color=use_color()))
     return ExitCode.GO

@@ -22,6 +22,7 @@ from pytest_releasegate.checklist.python_gates import case_of
 from pytest_releasegate.hooks.allure_files import categories, described, environment, executor
 from pytest_releasegate.hooks.collect import CASE, GATE
 from pytest_releasegate.hooks.looking import LOOKED, told
+from pytest_releasegate.hooks.session import KEY
 from pytest_releasegate.lifecycle.standings import standings_of
 from pytest_releasegate.model import ASKS_PEOPLE, Claims, Ok, Phase, Severity, Status
 from pytest_releasegate.verdict import stand
@@ -63,7 +64,7 @@ _F = TypeVar("_F", bound="Callable[..., Any]")
 _before_writing: Callable[[_F], _F] = hookimpl(tryfirst=True)
 
 
-def join(config: pytest.Config, session: GateSession) -> None:
+def join(config: pytest.Config, session: GateSession, recorder: Recorder | None) -> None:
     """Register what decorates Allure's results; with xdist only the controller cleans the folder, and only once."""
     if config.getoption("collectonly"):
         return
@@ -71,10 +72,9 @@ def join(config: pytest.Config, session: GateSession) -> None:
     if sent is not None:
         # every worker, and each that replaces a crashed one, would delete what the others have written
         config.option.clean_alluredir = False
-    mark = str(sent["releasegate_allure"]) if sent is not None else f"{session.run}-{uuid4().hex[:12]}"
-    recorder = None if sent is not None else config.pluginmanager.get_plugin("releasegate-recorder")
+    mark = str(sent[f"releasegate_allure{session.suffix}"]) if sent else f"{session.run}-{uuid4().hex[:12]}"
     plugin = Allure(session, Path(str(config.getoption("allure_report_dir"))).absolute(), mark, recorder)
-    config.pluginmanager.register(plugin, "releasegate-allure")
+    config.pluginmanager.register(plugin, f"releasegate-allure{session.suffix}")
     plugin_manager.register(plugin)
     config.add_cleanup(lambda: plugin_manager.unregister(plugin))
 
@@ -106,14 +106,14 @@ class Allure:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Remember whose result Allure is about to write."""
-        self.item = item
+        """Remember whose result Allure is about to write, where it is of this target."""
+        self.item = item if item.stash.get(KEY, None) is self.session else None
         return (yield)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker by which label this run's results are known."""
-        node.workerinput["releasegate_allure"] = self.mark
+        node.workerinput[f"releasegate_allure{self.session.suffix}"] = self.mark
 
     @_before_writing
     def report_result(self, result: TestResult) -> None:
@@ -131,9 +131,9 @@ class Allure:
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self) -> Generator[None, object, object]:
         """On the controller, once all is decided: the files beside the results, and the gates that have none."""
+        self.item = None
         done = yield
         if self.recorder:
-            self.item = None
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write_lost(self.recorder)
             self._write_beside(self.recorder)
@@ -252,7 +252,7 @@ class Allure:
     def _write_beside(self, recorder: Recorder) -> None:
         own, decision = self.session, recorder.verdict.decision if recorder.verdict else None
         texts = {
-            "environment.properties": environment(own, decision),
+            "environment.properties": environment(own, decision, self.folder / "environment.properties"),
             "executor.json": executor(own),
             "categories.json": categories(self.folder / "categories.json"),
         }

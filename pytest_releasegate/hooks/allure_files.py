@@ -41,8 +41,11 @@ def described(gate: Gate) -> str:
     return "\n".join(lines)
 
 
-def environment(session: GateSession, decision: Decision | None) -> str:
-    """The text of `environment.properties`, in the format of Java's property files."""
+def environment(session: GateSession, decision: Decision | None, path: Path) -> str:
+    """The text of `environment.properties`, in the format of Java's property files.
+
+    Of several targets, each adds its own after what the ones before it have written to the path.
+    """
     release = session.release
     values = {
         "Product": release.product,
@@ -55,12 +58,16 @@ def environment(session: GateSession, decision: Decision | None) -> str:
         "Record": session.store.shown_url if session.store and session.recorded else "",
         "Decision": decision.value if decision else "",
     }
-    return "".join(f"{_escaped(name, ' ')}={_escaped(value)}\n" for name, value in values.items() if value)
+    shown = {f"{name} {session.suffix}".strip(): value for name, value in values.items() if value}
+    before = path.read_text("utf-8") if session.fleet[:1] not in {(), (release.environment,)} else ""
+    return before + "".join(f"{_escaped(name, ' ')}={_escaped(value)}\n" for name, value in shown.items())
 
 
 def executor(session: GateSession) -> str:
     """The text of `executor.json`: this run of this release."""
     name = f"{session.release.product} {session.release.name}"
+    if session.fleet:
+        name = f"{session.release.product} {session.release.version}/{','.join(session.fleet)}"
     run = f"run {session.run}" if session.run else "rehearsal"
     values: dict[str, Any] = {"name": "pytest-releasegate", "type": "releasegate"}
     values |= {"buildName": f"{name} {run}", "reportName": name}

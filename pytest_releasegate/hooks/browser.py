@@ -169,9 +169,10 @@ class Flow:
     def account(self, kind: str) -> Account:
         """The test account of that kind, from `RELEASEGATE_<ENVIRONMENT>_<KIND>_EMAIL` and `..._PASSWORD`.
 
+        A hyphen in the environment's name is an underscore there.
         Raises `CannotLook` when one is unset.
         """
-        prefix = f"RELEASEGATE_{self.context.environment.name}_{kind}".upper()
+        prefix = f"RELEASEGATE_{self.context.environment.name}_{kind}".upper().replace("-", "_")
         email = self.context.secrets.resolve(f"${{env:{prefix}_EMAIL}}", secret=False)
         password = self.context.resolve(f"${{env:{prefix}_PASSWORD}}")
         self._passwords.append(password)

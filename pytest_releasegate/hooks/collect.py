@@ -11,6 +11,7 @@ from pytest_releasegate.checklist.marks import borne
 from pytest_releasegate.checklist.python_gates import case_of
 from pytest_releasegate.hooks import asking
 from pytest_releasegate.hooks.looking import GateNotGreen, look_at
+from pytest_releasegate.hooks.session import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,29 +32,29 @@ CASE = pytest.StashKey[str]()
 class GateFile(pytest.File):
     """A gate file; collects its gates that no Python test bears."""
 
-    session_state: GateSession
+    sessions: tuple[GateSession, ...]
 
     def collect(self) -> Iterable[GateItem]:
-        """One item for each declarative gate of this file."""
-        name = self.path.relative_to(self.config.rootpath).as_posix()
-        for declaration in self.session_state.checklist.declarations:
-            if declaration.gate.place.file == name and declaration.gate.kind != "test":
-                yield GateItem.from_parent(self, name=declaration.gate.id, declaration=declaration)
+        """One item for each declarative gate of this file and each target."""
+        file = self.path.relative_to(self.config.rootpath).as_posix()
+        for session in self.sessions:
+            for declaration in session.checklist.declarations:
+                if declaration.gate.place.file == file and declaration.gate.kind != "test":
+                    name = f"{declaration.gate.id}{session.suffix}"
+                    yield GateItem.from_parent(self, name=name, declaration=declaration, target=session)
 
 
 class GateItem(pytest.Item):
     """One declarative gate."""
 
-    def __init__(self, *, declaration: Declaration, **rest: object) -> None:
+    def __init__(self, *, declaration: Declaration, target: GateSession, **rest: object) -> None:
         super().__init__(**rest)  # type: ignore[arg-type]  # pytest's own arguments, passed through
         self.declaration = declaration
-        _join(self, declaration.gate, "")
+        _join(self, target, declaration.gate, "")
 
     def runtest(self) -> None:
         """Look; a status that is not green raises or skips."""
-        parent = self.parent
-        assert isinstance(parent, GateFile)  # noqa: S101  its only parent
-        look_at(self, parent.session_state, self.declaration)
+        look_at(self, self.stash[KEY], self.declaration)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where the gate is declared, and its headline."""
@@ -79,7 +80,7 @@ class Collector:
         if file_path not in self.files:
             return None
         file: GateFile = GateFile.from_parent(parent, path=file_path)
-        file.session_state = self.session
+        file.sessions = (self.session,)
         return file
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
@@ -89,7 +90,7 @@ class Collector:
         found, mark = borne(item, asking.paths(item.config)), item.get_closest_marker("gate")
         declaration = self.session.checklist.by_id.get(found[0]) if found else None
         if declaration:
-            _join(item, declaration.gate, case_of(item.nodeid))
+            _join(item, self.session, declaration.gate, case_of(self.session.plain(item.nodeid)))
         elif found or mark:
             name = found[0] if found else "without an id"
             raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.gate {name} names no gate of the checklist")
@@ -144,7 +145,8 @@ class Collector:
         return ranks
 
 
-def _join(item: pytest.Item, gate: Gate, case: str) -> None:
+def _join(item: pytest.Item, session: GateSession, gate: Gate, case: str) -> None:
+    item.stash[KEY] = session
     item.stash[GATE] = gate
     item.stash[CASE] = case
     for name in sorted(gate.markers - {"gate"}):

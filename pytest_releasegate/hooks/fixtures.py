@@ -42,13 +42,13 @@ class Finder:
 
 def _probe(request: pytest.FixtureRequest) -> Probe:
     """What the looker collects for this test; made here when the fixture comes before the first report."""
-    session = request.config.stash.get(KEY, None)
-    if session is None:
+    if not request.config.pluginmanager.hasplugin("releasegate-looker"):
         pytest.fail("gates were not asked for in this run", pytrace=False)
     item = request.node
     if item.get_closest_marker("gate") is None:
         pytest.fail("the test bears no gate: what it finds would be lost; @pytest.mark.gate(ID)", pytrace=False)
     if PROBE not in item.stash:
+        session = item.stash[KEY]
         item.stash[PROBE] = Probe(session.context(), session.clock.now())
     probe: Probe = item.stash[PROBE]
     return probe

@@ -68,12 +68,12 @@ class Recorder:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note what is going to run, without xdist."""
-        self._want(item.nodeid for item in session.items)
+        self.want(item.nodeid for item in session.items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:  # noqa: ARG002
         """Note what is going to run, with xdist."""
-        self._want(ids)
+        self.want(ids)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -83,7 +83,7 @@ class Recorder:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Store the result that a report brings."""
-        gate = getattr(report, "releasegate_gate", "") or self._gate_of(report.nodeid)
+        gate = getattr(report, "releasegate_gate", "") or self.gate_of(report.nodeid)
         self.looked = self.looked or (bool(gate) and report.when == "call" and not report.skipped)
         if report.failed:
             self.others_failed = self.others_failed or not gate
@@ -125,10 +125,11 @@ class Recorder:
             whole = self.looked and not self.skipped and self.wanted.keys() <= self.reported
             session.exitstatus = exitstatus if whole else ExitCode.HOLD
 
-    def _want(self, ids: Iterable[str]) -> None:
-        self.wanted.update({node_id: gate for node_id in ids if (gate := self._gate_of(node_id))})
+    def want(self, ids: Iterable[str]) -> None:
+        """Note what is going to run."""
+        self.wanted.update({node_id: gate for node_id in ids if (gate := self.gate_of(node_id))})
 
-    def _gate_of(self, node_id: str) -> str:
+    def gate_of(self, node_id: str) -> str:
         """The gate that a node id stands for; empty for an ordinary test."""
         file, _, name = node_id.partition("::")
         declared = self.session.checklist.by_id.get(name)
@@ -160,7 +161,7 @@ class Recorder:
         self.unkept.setdefault(what, []).append(gate)
 
     def _lost(self, node_id: str, message: str) -> None:
-        planned = self.session.plan.by_id().get(self._gate_of(node_id))
+        planned = self.session.plan.by_id().get(self.gate_of(node_id))
         if planned:
             file = str(planned.gate.parameters.get("file", ""))
             self._error(planned, case_of(node_id) if file and planned.gate.kind == "test" else "", message)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,11 +14,14 @@ from pytest_releasegate.hooks import asking, fixtures
 from pytest_releasegate.hooks.collect import Collector
 from pytest_releasegate.hooks.looking import Looker
 from pytest_releasegate.hooks.recorder import Recorder
-from pytest_releasegate.hooks.session import KEY, start
+from pytest_releasegate.hooks.session import KEY
+from pytest_releasegate.hooks.start import start
 from pytest_releasegate.hooks.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from pytest_releasegate.hooks.session import GateSession
 
 __all__ = ["set_up"]
 
@@ -28,14 +32,13 @@ def set_up(config: pytest.Config) -> None:
     """Read and identify everything and register the hooks; raises `pytest.UsageError` with all that is wrong."""
     try:
         _refuse(config)
-        session = start(config, config.hook.pytest_releasegate_clock(config=config))
+        sessions = start(config, config.hook.pytest_releasegate_clock(config=config))
     except UsageProblem as wrong:
         raise pytest.UsageError(f"releasegate: nothing was executed\n{wrong}") from None
-    config.stash[KEY] = session
+    session = sessions[0]
     for name in sorted(session.checklist.markers - asking.MARKERS.keys() - asking.kinds() - asking.topics(config)):
         config.addinivalue_line("markers", f"{name}: gates of that kind or topic")
-    if session.identity.base_url:
-        config.option.base_url = session.identity.base_url
+    _point(config, sessions)
     config.option.continue_on_collection_errors = True
     _widen(config)
 
@@ -44,22 +47,65 @@ def set_up(config: pytest.Config) -> None:
             raise pytest.UsageError(f"releasegate: -p no:{name} would take the verdict away: leave it out")
 
     register(fixtures, "releasegate-fixtures")
-    register(Collector(session), "releasegate-collector")
-    register(Looker(session), "releasegate-looker")
+    for plugin, name in _looking(sessions):
+        register(plugin, name)
     if config.pluginmanager.hasplugin("playwright"):
         from pytest_releasegate.hooks import browser
 
         register(browser, "releasegate-browser")
-    if not hasattr(config, "workerinput"):
-        recorder = Recorder(session, by_phase=config.getoption("releasegate_verdict") == "phase")
-        register(recorder, "releasegate-recorder")
-        register(Terminal(session, recorder), "releasegate-terminal")
-        config.add_cleanup(recorder.ensure)
+    recorders = [] if hasattr(config, "workerinput") else _record(config, sessions, register)
     if config.getoption("allure_report_dir", None):
         from pytest_releasegate.hooks.allure import join
 
-        join(config, session)
-    config.add_cleanup(session.close)
+        for session, recorder in zip_longest(sessions, recorders):
+            join(config, session, recorder)
+    for session in sessions:
+        config.add_cleanup(session.close)
+
+
+def _point(config: pytest.Config, sessions: list[GateSession]) -> None:
+    """Say where to look: the only target's base URL, or none for all, since each test has that of its target."""
+    session = sessions[0]
+    if session.fleet:
+        config.option.base_url = None
+        return
+    config.stash[KEY] = session
+    if session.identity.base_url:
+        config.option.base_url = session.identity.base_url
+
+
+def _looking(sessions: list[GateSession]) -> Iterator[tuple[object, str]]:
+    """What collects the gates and looks at them, with the names to register it by; also in a worker."""
+    if len(sessions) == 1:
+        yield Collector(sessions[0]), "releasegate-collector"
+        yield Looker(sessions[0]), "releasegate-looker"
+        return
+    from pytest_releasegate.hooks import target_fixtures
+    from pytest_releasegate.hooks.targets import FleetCollector, FleetLooker, Targets
+
+    yield target_fixtures, "releasegate-target-fixtures"
+    yield Targets(sessions), "releasegate-targets"
+    yield FleetCollector(sessions), "releasegate-collector"
+    yield FleetLooker(sessions), "releasegate-looker"
+
+
+def _record(
+    config: pytest.Config, sessions: list[GateSession], register: Callable[[object, str], None]
+) -> list[Recorder]:
+    """Register what writes the record of each target, decides and shows it; only in the controller."""
+    by_phase = config.getoption("releasegate_verdict") == "phase"
+    recorders = [Recorder(session, by_phase=by_phase) for session in sessions]
+    terminals = [Terminal(recorder.session, recorder) for recorder in recorders]
+    if len(recorders) == 1:
+        pair: tuple[Any, object] = recorders[0], terminals[0]
+    else:
+        from pytest_releasegate.hooks.fleet import FleetRecorder, FleetTerminal
+
+        pair = FleetRecorder(recorders), FleetTerminal(terminals)
+    register(pair[0], "releasegate-recorder")
+    register(pair[1], "releasegate-terminal")
+    config.add_cleanup(pair[0].ensure)
+    return recorders
 
 
 def _refuse(config: pytest.Config) -> None:

@@ -30,6 +30,7 @@ class Terminal:
     def __init__(self, session: GateSession, recorder: Recorder) -> None:
         self.session = session
         self.recorder = recorder
+        self.title = f"release gate: {session.identity.environment.name}" if session.fleet else "release gate"
 
     def pytest_report_header(self) -> list[str]:
         """The release, the environment, the plan, the record, and what a person should know."""
@@ -60,11 +61,11 @@ class Terminal:
         """The table by item, the word for the scope, and the word of each phase in question."""
         view, verdict = self.recorder.view, self.recorder.verdict
         for line in self.recorder.trouble:
-            terminalreporter.write_line(f"releasegate: {line}", red=True)
+            terminalreporter.write_line(f"releasegate{self.session.suffix}: {line}", red=True)
         if view is None or verdict is None:
             return
         phases = list(dict.fromkeys(row.gate.phase for row in verdict.standings))
-        terminalreporter.section("release gate")
+        terminalreporter.section(self.title)
         lines = scope_lines(
             view,
             verdict,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_releasegate.check import Shared
+from pytest_releasegate.hooks.session import KEY
 
 __all__ = ["forget", "shared_by"]
 
@@ -12,11 +13,11 @@ _SHARED = pytest.StashKey[tuple[object, Shared]]()
 
 
 def shared_by(item: pytest.Item) -> Shared:
-    """What the gates of the item's step share; another step begins anew."""
+    """What the gates of the item's step and target share; another step begins anew."""
     from pytest_releasegate.hooks.collect import GATE, GateItem
 
     def step(one: pytest.Item) -> object:
-        return one.stash[GATE].phase, one.stash[GATE].step
+        return one.stash[KEY], one.stash[GATE].phase, one.stash[GATE].step
 
     known = item.session.stash.get(_SHARED, None)
     if known is None or known[0] != step(item):

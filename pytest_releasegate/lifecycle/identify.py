@@ -100,8 +100,10 @@ def _environment(known: Environments, asked: Asked, variables: Mapping[str, str]
     if not said:
         raise UsageProblem("no environment is named", f"--env NAME, one of: {', '.join(names)}")
     name, source = said[0]
+    if "," in name or name in known.fleets:
+        raise UsageProblem(f"{source}: '{name}' is more than one environment", f"name one: {', '.join(names)}")
     if name not in names:
-        raise UsageProblem(f"{source}: unknown environment '{name}'", nearest(name, list(names)))
+        raise UsageProblem(f"{source}: unknown environment '{name}'", nearest(name, [*names, *known.fleets]))
     if asked.environment and by_url and by_url != asked.environment:
         what = f"--env names '{asked.environment}', --base-url names '{by_url}'"
         raise UsageProblem(f"two environments are named: {what}", "name one of them")

@@ -62,7 +62,7 @@ def test_reference_is_not_resolved_at_load(product: Any, monkeypatch: pytest.Mon
         ("\n", ["1:1: expected a mapping of keys to values, got nothing"]),
         ("environments: {prod: }\n", ["1:22: expected a mapping of keys to values, got nothing"]),
         ("environments: [prod]\n", ["1:15: expected a mapping of keys to values, got a list"]),
-        ("environments: {Prod: {}}\n", ["1:16: 'Prod' cannot be a key here", "    pattern: ^[a-z][a-z0-9_]*$"]),
+        ("environments: {Prod: {}}\n", ["1:16: 'Prod' cannot be a key here", "    pattern: ^[a-z][a-z0-9_-]*$"]),
         (
             "environments: {prod: {base: x}}\n",
             [

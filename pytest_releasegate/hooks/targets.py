@@ -31,7 +31,7 @@ class Targets:
         self.urls = {session.identity.environment.name: session.identity.base_url for session in sessions}
         declared = sessions[0].checklist.declarations
         self.files = {str(one.gate.parameters.get("file")) for one in declared if one.gate.kind == "test"}
-        self._target: GateSession | None = None
+        self._target = ""
         self._held: list[tuple[pytest.FixtureDef[Any], Any]] = []
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -53,8 +53,8 @@ class Targets:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Before the first item of another target: a session that is signed in to the last one must not be used."""
-        target = item.stash.get(KEY, None)
-        if target is not self._target:
+        target = _target(item)
+        if target != self._target:
             self._target = target
             while self._held:
                 fixturedef, request = self._held.pop()
@@ -77,7 +77,7 @@ class FleetCollector:
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Join a Python test to the gate of its target."""
-        if collector := self.collectors.get(_target(item)):
+        if not isinstance(item, GateItem) and (collector := self.collectors.get(_target(item))):
             collector.pytest_itemcollected(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -149,7 +149,7 @@ class FleetLooker:
     def pytest_runtest_call(self, item: pytest.Item) -> None:
         """As with one target; a base URL that some conftest made must be of this target."""
         own, used = item.stash.get(KEY, None), str(getattr(item, "funcargs", {}).get("base_url") or "")
-        if own and not used.startswith(own.identity.base_url if used else ""):
+        if own and used and not used.startswith(own.identity.base_url.rstrip("/")):
             what = f"the fixture base_url gives another URL than that of {own.identity.environment.name}"
             raise CannotLook(what, "it is overridden: build it from the base_url that it overrides")
         self._of(item).pytest_runtest_call(item)
@@ -170,6 +170,8 @@ class FleetLooker:
 
 
 def _target(item: pytest.Item) -> str:
-    """The target that a Python test is parametrised with."""
+    """The name of the target that an item looks at; a Python test is parametrised with it."""
+    if own := item.stash.get(KEY, None):
+        return own.identity.environment.name
     called = getattr(item, "callspec", None)
-    return "" if isinstance(item, GateItem) or called is None else str(called.params.get(_PARAMETER, ""))
+    return str(called.params.get(_PARAMETER, "")) if called else ""

@@ -24,6 +24,7 @@ environments:
     allow: [probes, writes_through_app]
     watch: 15m
   staging: {}
+fleets: {all: [prod, staging]}
 """
 
 
@@ -31,6 +32,7 @@ def test_all_keys(product: Any) -> None:
     product.write("gates/environments.yaml", FULL)
     found = product.load(GATES).environments
     assert (found.default, found.product, list(found.by_name)) == ("staging", "clinic", ["prod", "staging"])
+    assert found.fleets == {"all": ("prod", "staging")}
     assert found.by_name["prod"] == Environment(
         name="prod",
         base_url="https://ehr.example.com",
@@ -69,6 +71,21 @@ def test_reference_is_not_resolved_at_load(product: Any, monkeypatch: pytest.Mon
                 "1:23: unknown key 'base'",
                 "    did you mean 'base_url'? "
                 "known: allow, base_url, connections, databases, metrics, protected, values, watch",
+            ],
+        ),
+        (
+            "environments: {a: {}, b-c: {}}\nfleets: {a: [a, b-c], all: [a, b, a], one: [a]}\n",
+            ["2:44: expected at least 2, got 1"],
+        ),
+        (
+            "default: all\nenvironments: {a: {}, b-c: {}}\nfleets: {a: [a, b-c], all: [a, b, a]}\n",
+            [
+                "3:13: fleet 'a' has the name of an environment",
+                "    give it another",
+                "3:28: fleet all: 'a' is named 2 times",
+                "    once is enough",
+                "3:28: fleet all: unknown environment 'b'",
+                "    known: a, b-c",
             ],
         ),
         (

@@ -170,7 +170,7 @@ class GateSession:
 
     def to_worker(self) -> str:
         """What a worker must know, as text."""
-        url = self.store.url if self.store else ""
+        url = self.store.url if self.store and self.recorded else ""
         return json.dumps({"release": self.release.id, "run": self.run, "url": url, "fresh": sorted(self.fresh)})
 
 

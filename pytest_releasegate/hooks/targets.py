@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,9 +57,10 @@ class Targets:
         target = _target(item)
         if target != self._target:
             self._target = target
-            while self._held:
-                fixturedef, request = self._held.pop()
-                fixturedef.finish(request)
+            with ExitStack() as ending:  # all of them, also where one raises
+                for fixturedef, request in self._held:
+                    ending.callback(fixturedef.finish, request)
+                self._held = []
 
 
 class FleetCollector:
@@ -147,11 +149,7 @@ class FleetLooker:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
-        """As with one target; a base URL that some conftest made must be of this target."""
-        own, used = item.stash.get(KEY, None), str(getattr(item, "funcargs", {}).get("base_url") or "")
-        if own and used and not used.startswith(own.identity.base_url.rstrip("/")):
-            what = f"the fixture base_url gives another URL than that of {own.identity.environment.name}"
-            raise CannotLook(what, "it is overridden: build it from the base_url that it overrides")
+        """As with one target."""
         self._of(item).pytest_runtest_call(item)
 
     @pytest.hookimpl(wrapper=True)

@@ -17,7 +17,7 @@ def shared_by(item: pytest.Item) -> Shared:
     from pytest_releasegate.hooks.collect import GATE, GateItem
 
     def step(one: pytest.Item) -> object:
-        return one.stash[KEY], one.stash[GATE].phase, one.stash[GATE].step
+        return one.stash[KEY].identity.environment.name, one.stash[GATE].phase, one.stash[GATE].step
 
     known = item.session.stash.get(_SHARED, None)
     if known is None or known[0] != step(item):

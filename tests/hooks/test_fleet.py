@@ -147,12 +147,13 @@ def test_status_tells_each_target_and_ends_with_the_worst(product, sites):
     assert (unknown.code, unknown.has("does not know 9/prod-eu", "does not know 9/prod-us")) == (4, True)
 
 
-def test_an_item_that_is_missing_in_one_target_holds_that_one(product, sites):
+def test_an_item_that_is_missing_in_one_target_holds_that_one_and_the_worst_counts(product, sites):
     product.gates("predeploy", HEALTH, NOTES)
+    sites["prod-eu"].broken = True
     ran = product.pytest("-m", "predeploy", *FLEET, "--deselect", "gates/predeploy.yaml::notes[prod-us]")
-    assert (ran.code, statuses(product)["prod-us"]) == (10, {"health": "passed"})
-    assert rows(product, ENDED) == [("prod-eu", 1, 1, "GO", 0), ("prod-us", 1, 1, "HOLD", 10)]
-    assert ran.has("in all HOLD: 1 of 2 targets ok")
+    assert (ran.code, statuses(product)["prod-us"]) == (1, {"health": "passed"})
+    assert rows(product, ENDED) == [("prod-eu", 1, 1, "NO-GO", 1), ("prod-us", 1, 1, "HOLD", 10)]
+    assert ran.has("in all NO-GO: 0 of 2 targets ok")
 
 
 def test_a_worker_that_dies_in_one_target_is_that_targets_error(product, sites):
@@ -217,7 +218,7 @@ def test_pytest_does_not_pull_a_gate_before_what_it_needs(product, sites):
     assert (ran.code, ran.has("in all ok: 2 of 2 targets ok")) == (0, True), ran.out
 
 
-ODD = """
+CASE = """
 import unittest
 import pytest
 
@@ -225,10 +226,35 @@ class TestCase(unittest.TestCase):
     @pytest.mark.gate("case")
     def test_it(self):
         self.assertTrue(True)
+"""
+HELD = """
+import pytest
+
+CLOSED = []
+
+@pytest.fixture(scope="session")
+def sticky():
+    yield
+    CLOSED.append(1)
+    if len(CLOSED) == 1:
+        raise OSError("cannot be closed")
+
+@pytest.fixture(scope="session")
+def greeted():
+    return []
+
+@pytest.mark.gate("held")
+@pytest.mark.parametrize("number", [1, 2])
+def test_held(number, greeted, sticky, releasegate_target):
+    greeted.append(releasegate_target)
+    assert set(greeted) == {releasegate_target}
+"""
+FIXED = """
+import pytest
 
 @pytest.fixture(scope="session")
 def base_url():
-    return "http://127.0.0.1:PORT"
+    return "http://127.0.0.1:PORT/app"
 
 @pytest.mark.gate("fixed")
 def test_fixed(base_url):
@@ -237,16 +263,20 @@ def test_fixed(base_url):
 
 
 def test_what_cannot_be_of_each_target_is_not_green(product, sites):
-    names = ("case", "fixed")
-    product.gates("predeploy", *(f"id: {name}, title: {name}, test: smoke/test_py.py" for name in names))
-    product.write("smoke/test_py.py", ODD.replace("PORT", str(sites["prod-eu"].server_port)))
+    names = ("case", "held", "fixed")
+    product.gates("predeploy", *(f"id: {name}, title: {name}, test: smoke/test_{name[0]}.py" for name in names))
+    product.write("smoke/test_c.py", CASE)
+    product.write("smoke/test_h.py", HELD)
+    product.write("smoke/test_f.py", FIXED.replace("PORT", str(sites["prod-eu"].server_port)))
     ran = product.pytest("-m", "predeploy", *FLEET)
+    held = {"held test_held[1]": "passed", "held test_held[2]": "passed"}
     assert statuses(product) == {
-        "prod-eu": {"case TestCase.test_it": "error", "fixed test_fixed": "passed"},
-        "prod-us": {"case TestCase.test_it": "error", "fixed test_fixed": "error"},
+        "prod-eu": {"case TestCase.test_it": "error", **held, "fixed test_fixed": "passed"},
+        "prod-us": {"case TestCase.test_it": "error", **held, "fixed test_fixed": "error"},
     }
     assert ran.has("test_it takes no parameters", "the fixture base_url gives another URL than that of prod-us")
-    assert (ran.code, ran.has("in all HOLD: 0 of 2 targets ok"), "runner.py" in ran.out) == (10, True, False)
+    assert ran.has("case setup failed: OSError: cannot be closed")
+    assert (ran.code, ran.has("in all HOLD: 0 of 2 targets ok")) == (10, True)
 
 
 def test_a_target_without_its_address_is_an_error_there(product, sites):

@@ -47,6 +47,13 @@ def test_a_worker_that_dies_makes_an_error_and_the_rest_still_runs(product):
     assert ran.has("the worker crashed while looking")
 
 
+def test_a_rehearsal_of_a_release_that_the_record_does_not_know(product):
+    product.gates("predeploy", *MANY[:2])
+    product.releasegate("open", "1.3.0")
+    ran = product.pytest("gates", "-n2")
+    assert (ran.code, ran.has("2 passed", "a rehearsal")) == (0, True), ran.out
+
+
 def test_lost_tests_are_noticed_when_no_worker_is_replaced(product):
     product.gates("predeploy", "id: crash, title: Crash, test: smoke/test_crash.py", *MANY)
     product.write("smoke/test_crash.py", CRASH.replace("os._exit(7)", "import time; time.sleep(0.5); os._exit(7)"))

@@ -339,3 +339,16 @@ def test_allure_keeps_targets_apart(product, sites, workers):
         r"Decision\ [prod-eu]=GO",
         r"Decision\ [prod-us]=NO-GO",
     ]
+
+
+def test_times_steps_and_writes_are_of_each_target(product, sites):
+    product.gates("deploy", "id: once, title: Once, writes: true, http: /healthz", head="step: before")
+    product.gates("postdeploy", HEALTH)
+    product.releasegate("open", "1.4.0", "--env", "prod-us")
+    product.pytest("-m", "deploy", "--env", "prod-us")
+    assert product.releasegate("deployed", "--env", "prod-us").code == 0
+    ran = product.pytest("-m", "postdeploy or deploy", *FLEET)
+    told = {"health": "error", "once": "passed"}
+    assert statuses(product) == {"prod-eu": told, "prod-us": {"health": "passed", "once": "passed"}}
+    assert rows(product, "select count(*) from starts") == [(2,)], "once in each"
+    assert ran.code == 10

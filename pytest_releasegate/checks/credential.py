@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -15,7 +16,7 @@ from pytest_releasegate.params import Duration, Parameters, format_duration
 from pytest_releasegate.sources.answers import Away
 from pytest_releasegate.sources.smtp import sign_in
 from pytest_releasegate.sources.text import OneOrMore
-from pytest_releasegate.sources.vendors import VENDORS, Key, Told
+from pytest_releasegate.sources.vendors import VENDORS, Key, Told, covers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +125,8 @@ class Credential(Parameters):
             raise CannotLook(f"{self.key}: the value is no key", hint)
         if found["key"] in context.secrets.scrub(found["key"]):
             context.secrets.add(found["key"], "key")  # it stands in environments.yaml itself
+        for text in (found["key"], f"{found['user'] or found['account']}:{found['key']}"):
+            context.secrets.add(base64.b64encode(text.encode()).decode(), "key")  # as it is sent, and may be echoed
         return Key(**found, ca=self.ca)
 
     def _judged(self, told: Told, context: Context) -> Iterator[Finding]:
@@ -168,5 +171,6 @@ class Credential(Parameters):
 def _scope(scope: str, known: tuple[str, ...] | None) -> Finding:
     if known is None:
         return find(f"scope {scope}", expected="granted", actual="unknown: not told of this key", ok=Ok.CANNOT_TELL)
-    actual = f"only {', '.join(known) or 'none'}"
-    return find(f"scope {scope}", expected="granted", actual="granted" if scope in known else actual, ok=scope in known)
+    ok = any(covers(granted, scope) for granted in known)
+    actual = "granted" if ok else f"only {', '.join(known) or 'none'}"
+    return find(f"scope {scope}", expected="granted", actual=actual, ok=ok)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import unescape
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import Field
 
@@ -93,7 +93,7 @@ def signed(url: str, query: dict[str, str], signer: Signer, now: datetime) -> tu
     parts = urlsplit(url)
     text = "&".join(f"{quote(name, safe='-_.~')}={quote(query[name], safe='-_.~')}" for name in sorted(query))
     stamp, day = f"{now:%Y%m%dT%H%M%SZ}", f"{now:%Y%m%d}"
-    headers = {"host": parts.netloc, "x-amz-content-sha256": _EMPTY, "x-amz-date": stamp}
+    headers = {"host": _host(parts), "x-amz-content-sha256": _EMPTY, "x-amz-date": stamp}
     headers |= {"x-amz-security-token": signer.token} if signer.token else {}
     names = ";".join(sorted(headers))
     lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
@@ -108,6 +108,12 @@ def signed(url: str, query: dict[str, str], signer: Signer, now: datetime) -> tu
     del headers["host"]
     headers["Authorization"] = f"{credential},SignedHeaders={names},Signature={signature}"
     return f"{url}?{text}", headers
+
+
+def _host(parts: SplitResult) -> str:
+    """The Host header as it is sent: in small letters, and without the port that the scheme means."""
+    host, usual = parts.netloc.rpartition("@")[2].lower(), {"https": ":443", "http": ":80"}
+    return host.removesuffix(usual.get(parts.scheme, ":"))
 
 
 def _asked(url: str, query: dict[str, str], signer: Signer, context: Context) -> Answer:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from socket import gaierror
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from pytest_releasegate.errors import CannotLook
@@ -25,6 +26,8 @@ _SLACK = 0.25
 _PORTS = {"smtp": 587, "smtps": 465}
 _REFUSED = (534, 535, 538)
 _BROKEN = 500
+_SIGNED_IN = 235
+_MOST_BYTES = 64 * 1024
 
 
 def sign_in(key: Key, context: Context) -> Told:
@@ -68,7 +71,7 @@ def _sign_in(key: Key, tls: ssl.SSLContext, limit: float) -> Told:
         if said.smtp_code < _BROKEN:
             raise Away(f"{parts.hostname}:{port} answered {said.smtp_code}") from None
         raise CannotLook(f"{parts.hostname}:{port} answered {said.smtp_code}", "does it take mail?") from None
-    except (smtplib.SMTPServerDisconnected, TimeoutError, ConnectionError) as error:
+    except (smtplib.SMTPServerDisconnected, TimeoutError, ConnectionError, gaierror) as error:
         raise Away(f"{parts.hostname}:{port}: {getattr(error, 'strerror', None) or error}") from None
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
@@ -77,9 +80,9 @@ def _sign_in(key: Key, tls: ssl.SSLContext, limit: float) -> Told:
 
 def _try(scheme: str, host: str, port: int, key: Key, tls: ssl.SSLContext, limit: float) -> Told:
     if scheme == "smtps":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=limit, context=tls)
+        server: smtplib.SMTP = _Secure(host, port, timeout=limit, context=tls)
     else:
-        server = smtplib.SMTP(host, port, timeout=limit)
+        server = _Plain(host, port, timeout=limit)
     with server:
         server.ehlo_or_helo_if_needed()
         if scheme == "smtp":
@@ -90,5 +93,38 @@ def _try(scheme: str, host: str, port: int, key: Key, tls: ssl.SSLContext, limit
         ways = tuple(sorted(str(server.esmtp_features.get("auth", "")).upper().split()))
         if not ways:
             raise CannotLook(f"{host}:{port} offers no way to sign in", "is this the port for submission?")
-        server.login(key.user, key.key)
+        code, _ = server.login(key.user, key.key)
+        if code != _SIGNED_IN:  # the library takes 503 for a login that was there before
+            raise CannotLook(f"{host}:{port} answered {code} to a login", "does it let anybody sign in?")
         return Told(valid=True, said="valid")
+
+
+class _Plain(smtplib.SMTP):
+    """A client that a server cannot keep busy without end."""
+
+    def getreply(self) -> tuple[int, bytes]:
+        """One answer, of those that together have no more than so many bytes."""
+        if self.file is None:
+            self.file = _Short(self.sock.makefile("rb"))
+        return super().getreply()
+
+
+class _Secure(_Plain, smtplib.SMTP_SSL):
+    """The same over TLS from the first byte."""
+
+
+class _Short:
+    def __init__(self, inner: BinaryIO) -> None:
+        self._inner, self._left = inner, _MOST_BYTES
+
+    def readline(self, size: int = -1) -> bytes:
+        """The next line; raises `SMTPServerDisconnected` when there was enough."""
+        line = self._inner.readline(size)
+        self._left -= len(line)
+        if self._left < 0:
+            raise smtplib.SMTPServerDisconnected(f"it says more than {_MOST_BYTES} bytes")
+        return line
+
+    def close(self) -> None:
+        """Close what is read from."""
+        self._inner.close()

@@ -26,6 +26,7 @@ class Mail:
     starttls: bool = True
     implicit: bool = False
     drip: bool = False
+    endless: bool = False
     auth: str = "AUTH PLAIN LOGIN"
     greeting: str = "220 mail.example ESMTP"
     reply: str = ""
@@ -60,6 +61,8 @@ class _Handler(socketserver.StreamRequestHandler):
             self.wrap()
         while mail.drip and not mail.over.wait(0.02):
             self.wfile.write(b"2")
+        while mail.endless and not mail.over.is_set():
+            self.say(*["220-mail.example has much to say"] * 100)
         self.say(mail.greeting)
         while line := self.rfile.readline().decode().strip():
             mail.told.append(line)

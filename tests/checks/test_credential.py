@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pytest_releasegate.checks.credential import Credential
 from pytest_releasegate.model import Environment, Ok, Status
 from pytest_releasegate.sources import vendors
+from pytest_releasegate.sources.s3 import Signer, signed
 from pytest_releasegate.testing import FakeClock, look
 from tests.checks.mailserver import Mail, mail_server
 from tests.standin import Asked, Reply, StandIn, standing_in
@@ -258,7 +259,6 @@ def test_a_bad_key_fails_and_says_why(vendor: StandIn, service: str, status: int
             Status.FAILED,
             ["twilio key: expected valid, got 401 20003"],
         ),
-        ("stripe", {}, {"/v1/balance": (403, NO_RIGHT)}, Status.PASSED, []),
         (
             "supabase_storage",
             {},
@@ -291,6 +291,15 @@ def test_the_traps_of_vendors(
     vendor.routes.update(routes)
     seen = run(vendor, service, **fields)
     assert (seen.status, said(seen)) == (status, lines)
+
+
+def test_a_restricted_key_of_stripe_is_valid_though_it_may_not_read_the_balance(vendor: StandIn) -> None:
+    vendor.routes["/v1/balance"] = (403, NO_RIGHT)
+    seen = run(vendor, "stripe", "rk_test_51H8f7Kabc")
+    assert (seen.status, said(seen)) == (Status.PASSED, [])
+    assert said(run(vendor, "stripe", "rk_live_51H8f7Kabc")) == [
+        "mode: expected test (environment 'staging'), got live"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -504,3 +513,120 @@ def test_what_is_no_mail_server_is_an_error(api: str) -> None:
     seen = look(check, Environment(name="staging"), variables={"WORD": "correct-horse"})
     assert seen.status is Status.ERROR
     assert "expected a mail server" in seen.message
+
+
+HTML = b"<html>Blocked by the proxy of the office</html>"
+NOBODY = {"resources": {"core": {"limit": 60, "used": 1, "remaining": 59, "reset": 1691591363}}}
+SKEWED = S3_ERROR.format("RequestTimeTooSkewed").encode()
+OTHER_BUCKET = LISTING.replace(b">notes<", b">other<")
+
+
+@pytest.mark.parametrize(
+    ("service", "key", "fields", "routes", "line"),
+    [
+        ("stripe", "rk_test_0123456789", {}, {"/v1/balance": (403, HTML)}, "stripe key: expected valid, got 403, not"),
+        ("stripe", KEY, {}, {"/v1/balance": (403, NO_RIGHT)}, "stripe key: expected valid, got 403"),
+        ("github", KEY, {}, {"/rate_limit": (200, HTML)}, "answered 200 without a JSON object"),
+        ("github", KEY, {}, {"/rate_limit": (200, {})}, "no limits of requests"),
+        ("github", KEY, {}, {"/rate_limit": (200, NOBODY)}, "answered as to nobody: 60 requests an hour"),
+        ("twilio", KEY, {"user": "SK01"}, {ACCOUNT: (401, UNAUTHORISED), USAGE: (200, HTML)}, "without a JSON object"),
+        ("twilio", KEY, {"user": "SK01"}, {ACCOUNT: (401, UNAUTHORISED), USAGE: (200, {})}, "without a list 'usage_re"),
+        ("twilio", KEY, {}, {ACCOUNT: (200, TWILIO | {"type": "Trial", "sid": "AC9"})}, "of another account"),
+        ("s3", KEY, {}, {"/notes": (403, SKEWED)}, "this machine's clock is wrong"),
+        ("s3", KEY, {}, {"/notes": (200, OTHER_BUCKET)}, "bucket notes: expected listed, got another bucket"),
+        ("s3", KEY, {}, {"/notes": (400, S3_ERROR.format("InvalidArgument").encode())}, "answered 400 InvalidArgument"),
+        ("resend", KEY, {"domain": "late.example"}, {"/domains": (200, DOMAINS | {"has_more": True})}, "more pages"),
+        *[
+            (service, KEY, {}, {path: (status, HTML)}, f"got {status}, not in the words of {service}")
+            for service, path in PATHS.items()
+            for status in (401, 403)
+        ],
+        ("supabase_storage", KEY, {}, {PATHS["supabase_storage"]: (404, HTML)}, "answered 404 without a JSON object"),
+        (
+            "supabase_storage",
+            KEY,
+            {},
+            {PATHS["supabase_storage"]: (400, {"code": "TenantNotFound", "message": "m"})},
+            "answered 400 TenantNotFound",
+        ),
+    ],
+)
+def test_an_answer_that_is_not_the_vendors_proves_nothing(
+    vendor: StandIn, service: str, key: str, fields: dict[str, str], routes: dict[str, Any], line: str
+) -> None:
+    vendor.routes.update(routes)
+    seen = run(vendor, service, key, **fields)
+    assert seen.status in (Status.INCONCLUSIVE, Status.ERROR)
+    assert line in "\n".join([*said(seen), seen.message])
+
+
+def test_a_vendor_that_echoes_the_key_in_any_dress_is_not_quoted(vendor: StandIn) -> None:
+    echoes = [base64.b64encode(f"{OTHER}:{KEY}".encode()).decode(), base64.b64encode(KEY.encode()).decode(), KEY]
+    for echo in echoes:
+        for status, service in ((401, "twilio"), (403, "resend"), (400, "s3"), (404, "stripe")):
+            vendor.routes[PATHS[service]] = (
+                status,
+                {"code": echo[:40], "name": echo[:40], "error": {"code": echo[:40]}},
+            )
+            vendor.headers = {"x-amz-bucket-region": echo, "x-oauth-scopes": echo}
+            seen = run(vendor, service)
+            assert seen.status is not Status.PASSED
+            assert all(part[:20] not in repr(seen) for part in echoes)
+    vendor.routes |= {
+        "/rate_limit": (200, LIMITS),
+        "/domains": (200, {"data": [{"name": "ehr.example", "status": KEY}]}),
+    }
+    for seen in (run(vendor, "github", scopes="repo"), run(vendor, "resend")):
+        assert all(part[:20] not in repr(seen) for part in echoes)
+
+
+@pytest.mark.parametrize(
+    ("granted", "wanted", "ok"),
+    [
+        ("repo", "public_repo", True),
+        ("admin:org", "read:org", True),
+        ("write:packages", "read:packages", True),
+        ("user", "user:email", True),
+        ("public_repo", "repo", False),
+        ("read:org", "write:org", False),
+    ],
+)
+def test_a_scope_of_github_holds_those_under_it(vendor: StandIn, granted: str, wanted: str, ok: bool) -> None:
+    vendor.routes["/rate_limit"] = (200, LIMITS)
+    vendor.headers = {"x-oauth-scopes": granted}
+    assert run(vendor, "github", scopes=wanted).status is (Status.PASSED if ok else Status.FAILED)
+
+
+def test_a_token_of_a_github_app_is_not_said_to_last_for_ever(vendor: StandIn) -> None:
+    vendor.routes["/rate_limit"] = (200, LIMITS)
+    seen = run(vendor, "github", "ghs_16C7e42F292c6912E7710c838347Ae178B4a")
+    assert "never" not in repr(seen)
+    assert seen.status is Status.PASSED
+
+
+def test_s3_on_the_usual_port_is_signed_as_it_is_asked(vendor: StandIn) -> None:
+    signer = Signer("AKIAEXAMPLE", KEY, "us-east-1")
+    at = [signed(f"{url}/notes", {}, signer, NOW)[1] for url in ("https://S3.example:443", "https://s3.example")]
+    assert at[0]["Authorization"] == at[1]["Authorization"]
+
+
+@pytest.mark.parametrize("reply", ["503 5.5.1 Error: authentication not enabled", "250 2.0.0 fine", "334 more?"])
+def test_a_mail_server_that_takes_no_login_takes_no_password(
+    mail: Mail, authority: trustme.CA, tmp_path: Path, reply: str
+) -> None:
+    mail.reply = reply
+    seen = sign_in(mail, authority, tmp_path)
+    assert seen.status in (Status.INCONCLUSIVE, Status.ERROR)
+
+
+def test_a_mail_server_that_answers_without_end_is_cut_off(mail: Mail, authority: trustme.CA, tmp_path: Path) -> None:
+    mail.endless = True
+    seen = sign_in(mail, authority, tmp_path)
+    assert seen.status in (Status.INCONCLUSIVE, Status.ERROR)
+    assert "more than 65536 bytes" in "".join([*said(seen), seen.message])
+
+
+def test_a_mail_server_whose_name_is_not_known_is_inconclusive() -> None:
+    check = Credential(service="smtp", key="${env:WORD}", user="mailer", api="smtp://no-such-host.invalid")
+    seen = look(check, Environment(name="staging"), variables={"WORD": WORD})
+    assert seen.status is Status.INCONCLUSIVE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Statuspage"]
 
+_ABANDONED = timedelta(days=365)
+_FUTURE = timedelta(days=1)
 State = Literal["operational", "under_maintenance", "degraded_performance", "partial_outage", "major_outage"]
 
 
@@ -53,7 +56,7 @@ class Statuspage(Parameters):
     maintenance: Literal["fails", "observe"] = "fails"
     """What maintenance during the release's window, or now, means."""
     max_age: Duration | None = None
-    """The longest ago that the page may have been updated; quiet pages are old ones, so by default it is only shown."""
+    """The longest ago that the page may have been updated; quiet pages are old ones, so by default it is a year."""
     ca: str = ""
     """A file with the certificate authority to trust, relative to the root; may hold references."""
 
@@ -69,9 +72,12 @@ class Statuspage(Parameters):
         yield self._age(found, context.clock.now())
         for component in chosen:
             yield self._component(found.name, component)
-        about = frozenset(component.id for component in chosen)
-        yield from self._incidents(found, about, context.clock.now())
-        yield from self._maintenances(found, about, context)
+        others = found.others(chosen)
+        if found.unexplained:
+            actual = f"{found.unexplained}, and nothing on it says why"
+            yield find(f"{found.name}: the page as a whole", expected="well", actual=actual, ok=Ok.CANNOT_TELL)
+        yield from self._incidents(found, others, context.clock.now())
+        yield from self._maintenances(found, others, context)
         yield counted("components", len(chosen))
 
     def _chosen(self, found: Page) -> list[Component]:
@@ -83,21 +89,31 @@ class Statuspage(Parameters):
                 raise CannotLook(f"{found.name}: the page has no component '{name}'", nearest(name, names))
         named = [one for one in known if not self.components or any(_is(one, name) for name in self.components)]
         chosen = [one for one in named if _holds(f"{one.group} {one.name}", self.region)]
+        texts = shown([str(one) for one in named], 10)
         if self.region and not chosen:
-            texts = shown([str(one) for one in named], 10)
             raise CannotLook(f"{found.name}: no component is of the region '{self.region}'", f"looked at: {texts}")
+        for name in self.components:
+            if not any(_is(one, name) for one in chosen):
+                what = f"{found.name}: nothing of '{name}' is of the region '{self.region}'"
+                raise CannotLook(what, f"ask for it in a gate of its own; looked at: {texts}")
         return chosen
 
     def _age(self, found: Page, now: datetime) -> Finding:
+        name, limit = f"{found.name}: last update", self.max_age or _ABANDONED
+        expected = f"at most {format_duration(limit)} ago" if self.max_age else "any time"
         if found.updated is None:
-            actual, old = "unknown: the page does not say", self.max_age is not None
-        else:
-            age = max(now - found.updated, now - now)
-            actual = f"{found.updated:%Y-%m-%d %H:%M} UTC, {age.days} days ago" if age.days else f"{age} ago"
-            old = self.max_age is not None and age > self.max_age
-        expected = f"at most {format_duration(self.max_age)} ago" if self.max_age else "any time"
-        ok = Ok.CANNOT_TELL if old else True
-        return find(f"{found.name}: last update", expected=expected, actual=actual, ok=ok, observe=not self.max_age)
+            ok = Ok.CANNOT_TELL if self.max_age else Ok.YES
+            return find(
+                name, expected=expected, actual="unknown: the page does not say", ok=ok, observe=not self.max_age
+            )
+        age = max(now - found.updated, now - now)
+        actual = f"{found.updated:%Y-%m-%d %H:%M} UTC, {age.days} days ago" if age.days else f"{age} ago"
+        if found.updated - now > _FUTURE:
+            actual = f"{found.updated:%Y-%m-%d %H:%M} UTC, which is to come"
+        elif age <= limit:
+            return find(name, expected=expected, actual=actual, ok=True, observe=not self.max_age)
+        expected = f"at most {format_duration(limit)} ago"
+        return find(name, expected=expected, actual=actual, ok=Ok.CANNOT_TELL)
 
     def _component(self, page_name: str, component: Component) -> Finding:
         ok: bool | Ok = component.status in self.accept
@@ -107,8 +123,8 @@ class Statuspage(Parameters):
             f"{page_name}: component {component}", expected=" or ".join(self.accept), actual=component.status, ok=ok
         )
 
-    def _incidents(self, found: Page, about: frozenset[str], now: datetime) -> Iterator[Finding]:
-        concerned = [event for event in _about(found.incidents, about) if event.end is None or event.end > now]
+    def _incidents(self, found: Page, others: frozenset[str], now: datetime) -> Iterator[Finding]:
+        concerned = [event for event in _about(found.incidents, others) if event.end is None or event.end > now]
         for event in concerned:
             counts = _rank(event.impact) >= _rank(self.impact)
             since = f" since {event.start:%Y-%m-%d %H:%M} UTC" if event.start else ""
@@ -123,13 +139,13 @@ class Statuspage(Parameters):
         if not concerned:
             yield find(f"{found.name}: open incidents", expected="none", actual="none", ok=True)
 
-    def _maintenances(self, found: Page, about: frozenset[str], context: Context) -> Iterator[Finding]:
+    def _maintenances(self, found: Page, others: frozenset[str], context: Context) -> Iterator[Finding]:
         now = context.clock.now()
         spans = {"now": (now, now)}
         if context.release.window is not None:
             spans = {"the release's window": context.release.window, **spans}
         met = 0
-        for event in _about(found.maintenances, about):
+        for event in _about(found.maintenances, others):
             when = [name for name, span in spans.items() if event.overlaps(*span)]
             if event.under_way and not when:
                 when = ["now"]  # it takes longer than planned, or began before
@@ -157,9 +173,9 @@ def _holds(text: str, word: str) -> bool:
     return not word or re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text, re.IGNORECASE) is not None
 
 
-def _about(events: Sequence[Event], about: frozenset[str]) -> list[Event]:
-    """Those that concern one of these components; those that name none may concern any."""
-    return [event for event in events if not event.components or event.components & about]
+def _about(events: Sequence[Event], others: frozenset[str]) -> list[Event]:
+    """All but those that are about other components alone; who names none, or unknown ones, may be about any."""
+    return [event for event in events if not event.components or event.components - others]
 
 
 def _rank(impact: str) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.sources.http import Answer, Query, Unreachable, ask
+from pytest_releasegate.sources.http import Answer, Query, Unknown, Unreachable, ask
 from pytest_releasegate.sources.tls import authority_file
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def answered(context: Context, url: str, headers: Mapping[str, str] | None = Non
     query = Query(url=url, headers={"Accept": "application/json", **(headers or {})}, ca=file, max_size=_MOST_BYTES)
     try:
         answer = ask(query, clock=context.clock, limit=context.remaining(_SECONDS))
-    except Unreachable as away:
+    except (Unreachable, Unknown) as away:
         raise Away(away.what) from None
     if answer.status == _BUSY or answer.status >= _BROKEN:
         raise Away(f"{bare(answer.url)} answered {answer.status} {answer.reason}".strip())

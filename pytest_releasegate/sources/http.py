@@ -14,6 +14,7 @@ from pytest_releasegate.sources.httpfaults import (
     NoHttp,
     RedirectLoop,
     TimedOut,
+    Unknown,
     Unreachable,
     explained,
     public_url,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Clock
 
-__all__ = ["Answer", "Query", "RedirectLoop", "TimedOut", "Unreachable", "ask", "public_url"]
+__all__ = ["Answer", "Query", "RedirectLoop", "TimedOut", "Unknown", "Unreachable", "ask", "public_url"]
 
 MOST_REDIRECTS = 10
 _CHUNK = 16 * 1024

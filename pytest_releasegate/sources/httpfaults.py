@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from errno import EHOSTUNREACH, ENETUNREACH
 from http.client import BadStatusLine, HTTPException
+from socket import gaierror
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.errors import CannotLook
@@ -13,9 +15,20 @@ from pytest_releasegate.sources.text import visible
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NoHttp", "RedirectLoop", "TimedOut", "TooMuch", "Unreachable", "explained", "public_url", "timed_out"]
+__all__ = [
+    "NoHttp",
+    "RedirectLoop",
+    "TimedOut",
+    "TooMuch",
+    "Unknown",
+    "Unreachable",
+    "explained",
+    "public_url",
+    "timed_out",
+]
 
 _MOST_QUOTED = 40
+_NO_WAY = (ENETUNREACH, EHOSTUNREACH)
 
 
 class Unreachable(CannotLook):
@@ -24,6 +37,10 @@ class Unreachable(CannotLook):
 
 class TimedOut(Unreachable):
     """The server was reached and had not answered in full when the time was up."""
+
+
+class Unknown(CannotLook):
+    """Nobody gave an address for the server's name, or there is no way to it from here."""
 
 
 class RedirectLoop(CannotLook):
@@ -73,7 +90,7 @@ def _unconnected(error: Exception, url: str) -> Exception:
     if isinstance(error, (exceptions.InvalidHeader, UnicodeError)):
         return CannotLook(f"{url}: a header cannot be sent", "its value must be one line of Latin-1 text")
     if isinstance(error, (exceptions.RequestException, OSError)):
-        away = Unreachable if _is_away(error) else CannotLook
+        away = Unreachable if _is_away(error) else Unknown if _is_unknown(error) else CannotLook
         return away(f"{url}: cannot connect: {_reason(error)}", "is the service up, and the URL right?")
     return error
 
@@ -102,6 +119,11 @@ def _garbled(error: Exception, url: str) -> CannotLook | None:
 def _is_away(error: Exception) -> bool:
     """Whether a connection was refused or broken off; a name that is not known is no proof of that."""
     return any(isinstance(part, ConnectionError) for part in _chain(error))
+
+
+def _is_unknown(error: Exception) -> bool:
+    parts = _chain(error)
+    return any(isinstance(part, gaierror) or getattr(part, "errno", 0) in _NO_WAY for part in parts)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

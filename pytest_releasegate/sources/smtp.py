@@ -104,7 +104,7 @@ class _Plain(smtplib.SMTP):
 
     def getreply(self) -> tuple[int, bytes]:
         """One answer, of those that together have no more than so many bytes."""
-        if self.file is None:
+        if self.file is None and self.sock is not None:
             self.file = _Short(self.sock.makefile("rb"))
         return super().getreply()
 

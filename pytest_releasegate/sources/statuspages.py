@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources.answers import answered, bare, document, instant, require_ok
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pytest_releasegate.check import Context
 
@@ -36,6 +36,9 @@ _WORDS = {
 _IMPACT_OF = {"degraded_performance": "minor", "partial_outage": "major", "major_outage": "critical"}
 _OVER = {"resolved", "postmortem", "completed"}
 _UNDER_WAY = {"in_progress", "verifying", "inprogress"}
+_WELL = ("none", "operational")
+_WHOLE = "page"
+"""What stands for an id of the whole page where a maker lists it beside its components."""
 _NO_END = datetime.max.replace(tzinfo=UTC)
 
 
@@ -87,6 +90,20 @@ class Page:
     components: tuple[Component, ...]
     incidents: tuple[Event, ...]
     maintenances: tuple[Event, ...]
+    state: str = ""
+    """How the page says that all is as a whole, where that is another word than all is well."""
+
+    def others(self, chosen: Iterable[Component]) -> frozenset[str]:
+        """The ids of the components and groups that are known, and none of these."""
+        own = {ident for one in chosen for ident in (one.id, one.group_id)}
+        return frozenset({ident for one in self.components for ident in (one.id, one.group_id)} - own)
+
+    @property
+    def unexplained(self) -> str:
+        """Its word for the whole, where nothing on it says what is wrong; empty otherwise."""
+        parts = (one for one in self.components if one.id != _WHOLE)
+        said = self.incidents or self.maintenances or any(one.status != "operational" for one in parts)
+        return "" if said else self.state
 
 
 def page(context: Context, url: str, kind: str = "auto", ca: str = "") -> Page:
@@ -100,7 +117,8 @@ def page(context: Context, url: str, kind: str = "auto", ca: str = "") -> Page:
         if kind != "auto" or (answer.status == 200 and answer.body.lstrip().startswith(b"{")):
             found = document(require_ok(answer))
             return _with_components(context, read(found, place, name), url, ca)
-        tried.append(f"{_PATHS[name]} ({answer.status})")
+        moved = answer.headers.get("Location", "")
+        tried.append(f"{_PATHS[name]} ({answer.status}{f' to {bare(moved)}'[:200] if moved else ''})")
     hint = f"name its `format`, or the whole URL of its JSON; known: {', '.join(FORMATS)}"
     raise CannotLook(f"{bare(url)} is no status page of a known format: tried {', '.join(tried)}", hint)
 
@@ -128,6 +146,17 @@ def _detected(found: Any) -> str:
     return "instatus" if isinstance(found.get("page"), dict) and "status" in found["page"] else ""
 
 
+def _whole(word: Any) -> str:
+    state = _state(word)
+    return "" if state in _WELL else state
+
+
+def _impact(one: dict[str, Any]) -> str:
+    """Its impact in Statuspage's words; another word stays as it is, and so counts as worse than any."""
+    state = _state(one.get("impact"))
+    return _IMPACT_OF.get(state, "none" if state == "operational" else state)
+
+
 def _state(word: Any) -> str:
     text = str(word or "unknown").lower()
     return _WORDS.get(text, text)
@@ -153,6 +182,7 @@ def _statuspage(found: dict[str, Any], url: str) -> Page:
         maintenances=tuple(
             _of_statuspage(one) for one in found["scheduled_maintenances"] if one["status"] not in _OVER
         ),
+        state=_whole((found.get("status") or {}).get("indicator", "none")),
     )
 
 
@@ -164,7 +194,7 @@ def _of_statuspage(one: dict[str, Any]) -> Event:
     return Event(
         name=one["name"],
         state=one["status"],
-        impact=str(one.get("impact") or "none"),
+        impact=str(one.get("impact") or "unknown"),
         start=instant(one.get("scheduled_for") or one.get("started_at") or one.get("created_at")),
         end=instant(one.get("scheduled_until")),
         components=frozenset(part["id"] for part in one.get("components") or ()),
@@ -173,7 +203,7 @@ def _of_statuspage(one: dict[str, Any]) -> Event:
 
 def _betterstack(found: dict[str, Any], url: str) -> Page:
     about = found["data"]["attributes"]
-    parts = found.get("included") or []
+    parts = found["included"]
     sections = {str(one["id"]): one["attributes"]["name"] for one in parts if one["type"] == "status_page_section"}
     reports = list(_reports(parts))
     return Page(
@@ -184,6 +214,7 @@ def _betterstack(found: dict[str, Any], url: str) -> Page:
         components=tuple(_resource(one, sections) for one in parts if one["type"] == "status_page_resource"),
         incidents=tuple(event for planned, event in reports if not planned),
         maintenances=tuple(event for planned, event in reports if planned),
+        state=_whole(about.get("aggregate_state", "operational")),
     )
 
 
@@ -205,7 +236,7 @@ def _reports(parts: list[dict[str, Any]]) -> Iterator[tuple[bool, Event]]:
             Event(
                 name=about["title"],
                 state=state,
-                impact="maintenance" if planned else _IMPACT_OF.get(state, "none"),
+                impact="maintenance" if planned else _IMPACT_OF.get(state, state),
                 start=instant(about.get("starts_at")),
                 end=instant(about.get("ends_at")),
                 components=frozenset(
@@ -222,13 +253,14 @@ def _instatus(found: dict[str, Any], url: str) -> Page:
         format="instatus",
         url=url,
         updated=None,
-        components=(Component("page", "the whole page", _state(about["status"])),),
+        components=(Component(_WHOLE, "the whole page", _state(about["status"])),),
         incidents=tuple(
             _of_instatus(one) for one in found.get("activeIncidents") or () if one["status"].lower() not in _OVER
         ),
         maintenances=tuple(
             _of_instatus(one) for one in found.get("activeMaintenances") or () if one["status"].lower() not in _OVER
         ),
+        state=_whole(about["status"]),
     )
 
 
@@ -238,7 +270,7 @@ def _of_instatus(one: dict[str, Any]) -> Event:
     return Event(
         name=one["name"],
         state=one["status"].lower(),
-        impact=_IMPACT_OF.get(_state(one.get("impact")), "none"),
+        impact=_impact(one),
         start=start,
         end=start + timedelta(minutes=minutes) if start and minutes else None,
         components=frozenset(),
@@ -258,7 +290,7 @@ def _with_components(context: Context, found: Page, url: str, ca: str) -> Page:
     except (KeyError, TypeError, AttributeError) as wrong:
         raise CannotLook(f"{place} is not as Instatus lists components: {type(wrong).__name__} {wrong}") from None
     whole = found.components
-    return Page(found.name, found.format, found.url, None, (*whole, *listed), found.incidents, found.maintenances)
+    return replace(found, components=(*whole, *listed))
 
 
 def _listed(one: dict[str, Any]) -> Component:

@@ -187,8 +187,8 @@ def s3(key: Key, context: Context) -> Told:
     if code == "AccessDenied":
         return Told(valid=Ok.CANNOT_TELL, said="403 AccessDenied: known, and may not list this bucket", scopes=())
     if answer.status in (301, 307) or code in _ELSEWHERE:
-        region = re.fullmatch(r"[a-z]{2}(-[a-z]{1,10}){1,3}-[0-9]{1,2}", answer.headers.get("x-amz-bucket-region", ""))
-        place = region[0] if region else "another one"
+        named = re.fullmatch(r"[a-z]{2}(-[a-z]{1,10}){1,3}-[0-9]{1,2}", answer.headers.get("x-amz-bucket-region", ""))
+        place = named[0] if named else "another one"
         raise CannotLook(f"s3: {answer.status} {code} for {bucket}", f"its region may be {place}; set `region`")
     if code == "RequestTimeTooSkewed":
         raise CannotLook(f"s3: {answer.status} {code}: this machine's clock is wrong", "let it follow a time server")

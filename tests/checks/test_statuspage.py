@@ -227,7 +227,7 @@ def test_a_page_where_all_is_well_passes_and_says_how_much_was_looked_at(vendor:
             INSTATUS,
             ["the whole page"],
             [("An issue with our API", "critical", 18)],
-            [("Database maintenance", "none", 18)],
+            [("Database maintenance", "unknown", 18)],
         ),
     ],
 )
@@ -420,3 +420,119 @@ def test_instants_are_read_as_services_write_them(text: str, hour: int) -> None:
 @pytest.mark.parametrize("text", ["soon", "", None, 5])
 def test_what_is_no_instant_is_none(text: Any) -> None:
     assert instant(text) is None
+
+
+GONE = [{"id": "c-gone", "name": "Archive"}]
+NEVER_GREEN = (Status.FAILED, Status.INCONCLUSIVE, Status.ERROR)
+
+
+def test_a_named_component_that_is_not_of_the_region_is_not_passed_over(vendor: StandIn) -> None:
+    vendor.routes[SUMMARY] = (200, atlassian())
+    seen = run(vendor, components=["Storage", "Dashboard"], region="us-east-1")
+    assert seen.status is Status.ERROR
+    assert "Acme: nothing of 'Dashboard' is of the region 'us-east-1'" in seen.message
+
+
+@pytest.mark.parametrize(
+    ("about", "fields", "counts"),
+    [
+        (GONE, {}, True),
+        (GONE, {"region": "eu-west-1"}, True),
+        ([{"id": "g2", "name": "eu-west-1"}], {}, True),
+        ([{"id": "g2", "name": "eu-west-1"}], {"region": "eu-west-1"}, True),
+        ([{"id": "g2", "name": "eu-west-1"}], {"region": "us-east-1"}, False),
+        ([US, *GONE], {"region": "eu-west-1"}, True),
+    ],
+)
+def test_an_incident_about_what_the_page_does_not_list_may_be_about_all(
+    vendor: StandIn, about: list[dict[str, Any]], fields: dict[str, Any], counts: bool
+) -> None:
+    vendor.routes[SUMMARY] = (200, atlassian(incidents=[event("Slow", about)]))
+    assert run(vendor, **fields).status is (Status.FAILED if counts else Status.PASSED)
+
+
+@pytest.mark.parametrize("impact", [None, "", "catastrophic"])
+def test_an_incident_of_unknown_impact_counts_as_the_worst(vendor: StandIn, impact: str | None) -> None:
+    vendor.routes[SUMMARY] = (200, atlassian(incidents=[event("Slow", [], impact=impact)]))
+    assert run(vendor, impact="critical").status is Status.FAILED
+    page = deepcopy(INSTATUS)
+    page["activeIncidents"][0]["impact"] = impact
+    vendor.routes = {SHORT: (200, page)}
+    assert any("incident" in line for line in said(run(vendor, impact="critical")))
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (SUMMARY, atlassian(status={"indicator": "critical", "description": "Major Service Outage"})),
+        (SUMMARY, atlassian(status={"indicator": "purple", "description": "?"})),
+        (INDEX, {**BETTERSTACK, "included": [deepcopy(BETTERSTACK["included"][1])]}),
+        (SHORT, {"page": INSTATUS["page"]}),
+    ],
+)
+def test_a_page_that_says_it_has_trouble_and_not_where_cannot_tell(vendor: StandIn, path: str, found: Any) -> None:
+    found = deepcopy(found)
+    if path == INDEX:
+        found["data"]["attributes"]["aggregate_state"] = "downtime"
+    listed = {"components": [{"id": "i1", "name": "Mail", "status": "OPERATIONAL"}]}
+    vendor.routes |= {path: (200, found), "/v3/components.json": (200, listed)}
+    name = "Dashboard" if path == SUMMARY else "Mail"
+    seen = run(vendor, components=name)
+    assert seen.status is Status.INCONCLUSIVE
+    (line,) = said(seen)
+    assert line.startswith("Acme: the page as a whole: expected ")
+    assert line.endswith(", and nothing on it says why")
+
+
+def test_trouble_of_the_whole_page_that_another_component_explains_is_no_trouble_of_this_one(vendor: StandIn) -> None:
+    broken = atlassian(status={"indicator": "major", "description": "Partial Outage"})
+    broken["components"][1]["status"] = "major_outage"
+    vendor.routes[SUMMARY] = (200, broken)
+    assert run(vendor, components="Dashboard").status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    ("updated", "status"),
+    [
+        ("2021-03-01T00:00:00Z", Status.INCONCLUSIVE),
+        ("2025-01-04T09:00:00Z", Status.INCONCLUSIVE),
+        ("2025-01-06T09:00:00Z", Status.PASSED),
+        ("2026-01-05T10:00:00Z", Status.PASSED),
+        ("2099-01-01T00:00:00Z", Status.INCONCLUSIVE),
+    ],
+)
+def test_a_page_that_was_left_alone_cannot_tell(vendor: StandIn, updated: str, status: Status) -> None:
+    vendor.routes[SUMMARY] = (200, atlassian(page={**ATLASSIAN["page"], "updated_at": updated}))
+    assert run(vendor).status is status
+    assert run(vendor, max_age="4000d").status is (Status.INCONCLUSIVE if "2099" in updated else Status.PASSED)
+
+
+def test_a_page_whose_name_is_not_known_is_inconclusive() -> None:
+    check = Statuspage(url="https://status.no-such-host.invalid")
+    seen = look(check, Environment(name="test"), clock=FakeClock(NOW))
+    assert seen.status is Status.INCONCLUSIVE
+    assert "status.no-such-host.invalid" in said(seen)[0]
+
+
+def test_a_page_that_moved_says_where_to(vendor: StandIn) -> None:
+    vendor.headers = {"Location": "https://acme.example/products?from=status"}
+    vendor.routes = dict.fromkeys((SUMMARY, INDEX, SHORT), (301, b"moved"))
+    seen = run(vendor)
+    vendor.headers = {}
+    assert seen.status is Status.ERROR
+    assert "api/v2/summary.json (301 to https://acme.example/products)" in seen.message
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (INDEX, {"data": BETTERSTACK["data"]}),
+        (SUMMARY, {key: value for key, value in ATLASSIAN.items() if key != "incidents"}),
+        (SUMMARY, atlassian(incidents=[{"name": "Slow", "status": "new_word"}])),
+        (SUMMARY, atlassian(incidents=[event("Slow", [], status="new_word", impact="none")])),
+        (SHORT, {"page": {"name": "Acme", "status": "NEWWORD"}}),
+    ],
+)
+def test_a_page_whose_shape_changed_is_never_green(vendor: StandIn, path: str, found: Any) -> None:
+    vendor.routes = {path: (200, found)}
+    assert run(vendor).status in NEVER_GREEN

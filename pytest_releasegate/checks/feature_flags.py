@@ -12,6 +12,8 @@ from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.answers import Away, answered, document, private_url, require_ok
+from pytest_releasegate.sources.flags import Flags, Shape, once_each
+from pytest_releasegate.sources.paging import require_whole
 from pytest_releasegate.sources.postgres import connect, first_rows, one_statement
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class FeatureFlags(Parameters):
     name: str = "name"
     """The field of a list's item that names the flag."""
     state: str = "enabled"
-    """The field of an item, or of an object by flag, that holds its state."""
+    """The field of an item, or of an object by flag, that holds its state; dots lead into it."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Headers to send; values may hold references such as `Bearer ${env:TOKEN}`."""
     ca: str = ""
@@ -82,13 +84,13 @@ class FeatureFlags(Parameters):
             return
         for name, state in self.flags.items():
             yield _compared(name, state, found)
-        for name in sorted(found.keys() - self.flags.keys()):
+        for name in sorted(found.states.keys() - self.flags.keys()):
             observe = self.undeclared == "observe"
-            actual = _written(found[name])
-            yield find(f"flag {name}", expected="declared", actual=f"{actual}, not declared", ok=False, observe=observe)
-        yield counted("flags", len(self.flags.keys() & found.keys()), len(self.flags))
+            actual = f"{_written(found.states[name])}, not declared"
+            yield find(f"flag {name}", expected="declared", actual=actual, ok=False, observe=observe)
+        yield counted("flags", len(self.flags.keys() & found.states.keys()), len(self.flags))
 
-    def _read(self, context: Context) -> dict[str, Any]:
+    def _read(self, context: Context) -> Flags:
         if self.query:
             return self._from_query(context)
         if self.url:
@@ -96,63 +98,61 @@ class FeatureFlags(Parameters):
             url = context.url(self.url)
             if headers:
                 private_url(url, "a header")
-            whole = document(require_ok(answered(context, url, headers, self.ca)))
-            return self._from_json(whole, self.url)
+            answer = require_ok(answered(context, url, headers, self.ca))
+            document(answer)
+            whole = _parsed(answer.body, self.url)
+            place = self._place(whole, self.url)
+            require_whole(answer, whole, self.at, len(place) if isinstance(place, dict | list) else 0)
+            return Shape(self.name, self.state, self.url).read(place)
         path = context.root / context.resolve(self.file, secret=False)
         try:
-            whole = json.loads(path.read_text(encoding="utf-8"))
+            whole = _parsed(path.read_bytes(), self.file)
         except OSError as error:
             raise CannotLook(f"{self.file}: cannot read it: {error.strerror}", "name it relative to the root") from None
-        except ValueError as error:
-            raise CannotLook(f"{self.file} is no JSON: {error}") from None
-        return self._from_json(whole, self.file)
+        return Shape(self.name, self.state, self.file).read(self._place(whole, self.file))
 
-    def _from_query(self, context: Context) -> dict[str, Any]:
+    def _from_query(self, context: Context) -> Flags:
         with connect(context, self.database) as connection:
             rows = first_rows(connection, self.query, limit=_MOST + 1)
         if any(len(row) != 2 for row in rows) or len(rows) > _MOST:
             raise CannotLook(f"the query gave {len(rows)} rows", "select two columns, the flag's name and its state")
-        return _once(((str(name), state) for name, state in rows), "the query")
+        found = Flags()
+        for name, state in rows:
+            if str(name) in found.states:
+                raise CannotLook(f"the query: the flag '{name}' is there twice", "ask for one state of each")
+            found.states[str(name)] = state
+        return found
 
-    def _from_json(self, whole: Any, where: str) -> dict[str, Any]:
+    def _place(self, whole: Any, where: str) -> Any:
         place = whole
         for key in self.at.split(".") if self.at else ():
             if not isinstance(place, dict) or key not in place:
                 known = sorted(place) if isinstance(place, dict) else []
                 raise CannotLook(f"{where}: nothing at '{self.at}'", nearest(key, known))
             place = place[key]
-        if isinstance(place, dict):
-            return {name: self._state(one, f"{where}: {name}") for name, one in place.items()}
-        if not isinstance(place, list) or not all(isinstance(one, dict) and self.name in one for one in place):
-            what = f"expected flags by name, or a list of objects with `{self.name}`, got {type(place).__name__}"
-            raise CannotLook(f"{where}: {what}", "see `at` and `name`")
-        return _once(((str(one[self.name]), self._state(one, f"{where}: {one[self.name]}")) for one in place), where)
-
-    def _state(self, one: Any, where: str) -> Any:
-        if not isinstance(one, dict):
-            return one
-        if self.state not in one:
-            raise CannotLook(f"{where} has no '{self.state}'", f"set `state`; {nearest(self.state, sorted(one))}")
-        return one[self.state]
+        return place
 
 
-def _once(pairs: Iterator[tuple[str, Any]], where: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, state in pairs:
-        if name in found:
-            raise CannotLook(f"{where}: the flag '{name}' is there twice", "ask for one state of each")
-        found[name] = state
-    return found
+def _parsed(body: bytes, where: str) -> Any:
+    try:
+        return json.loads(body, object_pairs_hook=once_each)
+    except (ValueError, RecursionError) as error:
+        raise CannotLook(f"{where} is no JSON: {error}") from None
 
 
-def _compared(name: str, state: JsonValue, found: dict[str, Any]) -> Finding:
-    if name not in found:
-        actual = f"no such flag ({nearest(name, sorted(found))})"
-        return find(f"flag {name}", expected=_written(state), actual=actual, ok=False)
-    actual = found[name]
+def _compared(name: str, state: JsonValue, found: Flags) -> Finding:
+    expected = _written(state)
+    if name not in found.states:
+        near = nearest(name, sorted(found.states))
+        actual = "no such flag: it is archived" if name in found.archived else f"no such flag ({near})"
+        return find(f"flag {name}", expected=expected, actual=actual, ok=False)
+    actual = found.states[name]
     # true is not 1
     ok = isinstance(actual, bool) is isinstance(state, bool) and actual == state
-    return find(f"flag {name}", expected=_written(state), actual=_written(actual), ok=ok)
+    if ok and state is True and name in found.shares:
+        text = f"true, with {found.shares[name]}: on for a share of users alone"
+        return find(f"flag {name}", expected=expected, actual=text, ok=Ok.CANNOT_TELL)
+    return find(f"flag {name}", expected=expected, actual=_written(actual), ok=ok)
 
 
 def _written(state: Any) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.answers import Away
-from pytest_releasegate.sources.pagers import Incident, Source, listed
+from pytest_releasegate.sources.pagers import SEVERITIES, URGENCIES, Incident, Source, listed
 from pytest_releasegate.sources.text import OneOrMore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytest_releasegate.check import Context
     from pytest_releasegate.model import Finding
@@ -42,6 +42,16 @@ class Incidents(Parameters):
     severities: Annotated[tuple[str, ...], OneOrMore] = ()
     """The severities, priorities, urgencies or impacts that count; by default all. One without any always counts."""
 
+    @model_validator(mode="after")
+    def _severities_that_are_there(self) -> Incidents:
+        """Of a source whose words are all known, no incident would count by words that it has not."""
+        for source in self.sources:
+            known = SEVERITIES.get(source.of, ())
+            if known and self.severities and not _plain(self.severities) & _plain(known):
+                words = f"`{source.of}` knows {', '.join(known)}"
+                raise ValueError(f"none of its incidents could count: {words}, got {', '.join(self.severities)}")
+        return self
+
     def look(self, context: Context) -> Iterator[Finding]:
         """Ask each source, and name what is open."""
         answered = 0
@@ -60,7 +70,8 @@ class Incidents(Parameters):
         concerned = [one for one in found if _meets(one.services, source.services)]
         open_now = 0
         for one in concerned:
-            counts = _meets(one.severities, self.severities)
+            unranked = one.unranked and not _plain(self.severities) & _plain(URGENCIES)
+            counts = unranked or _meets(one.severities, self.severities)
             open_now += counts
             yield find(
                 f"{name}: incident {one.id}", expected="none open", actual=str(one), ok=False, observe=not counts
@@ -72,4 +83,9 @@ class Incidents(Parameters):
 
 def _meets(words: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
     """Whether one of the words is wanted; without words, or where all is wanted, it is."""
-    return not wanted or not words or not {word.lower() for word in words}.isdisjoint(word.lower() for word in wanted)
+    return not wanted or not words or not _plain(words).isdisjoint(_plain(wanted))
+
+
+def _plain(words: Iterable[str]) -> set[str]:
+    """Words as they are compared: `SEV-1` is `sev1`."""
+    return {"".join(filter(str.isalnum, word.lower())) or word for word in words}

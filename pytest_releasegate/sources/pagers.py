@@ -10,20 +10,26 @@ from pydantic import Field, model_validator
 
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.answers import answered, document, instant, list_at, private_url, require_ok
-from pytest_releasegate.sources.statuspages import page
+from pytest_releasegate.sources.answers import Away, answered, bare, document, instant, list_at, private_url, require_ok
+from pytest_releasegate.sources.paging import require_whole
+from pytest_releasegate.sources.statuspages import IMPACTS, page
 from pytest_releasegate.sources.text import OneOrMore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from pytest_releasegate.check import Context
+    from pytest_releasegate.sources.statuspages import Event
 
-__all__ = ["Incident", "Source", "listed"]
+__all__ = ["SEVERITIES", "URGENCIES", "Incident", "Source", "listed"]
 
 _MOST_PAGES = 20
 _PAGE = 100
+SEVERITIES = {"opsgenie": ("P1", "P2", "P3", "P4", "P5"), "statuspage": IMPACTS}
+"""The severities of sources whose words are all known."""
+URGENCIES = ("high", "low")
+"""What PagerDuty gives each incident, ranked by a person or not."""
 _OWN = {"pagerduty": "https://api.pagerduty.com", "opsgenie": "https://api.opsgenie.com"}
 
 
@@ -41,7 +47,7 @@ class Source(Parameters):
     at: str = ""
     """The dotted path of a JSON list in its answer; by default the answer is the list."""
     id: str = "id"
-    """The field of a JSON list's item that names the incident."""
+    """The field of a JSON list's item that names the incident; dots lead into it, as of the fields below."""
     status: str = "status"
     """The field with its status."""
     closed: Annotated[tuple[str, ...], OneOrMore] = ("resolved", "closed", "completed", "postmortem")
@@ -72,6 +78,8 @@ class Incident:
     services: tuple[str, ...]
     """Names and ids."""
     since: datetime | None = None
+    unranked: bool = False
+    """Whether nobody has said yet how bad it is, where somebody should."""
 
     def __str__(self) -> str:
         severity = f", {'/'.join(self.severities)}" if self.severities else ""
@@ -141,6 +149,7 @@ def _of_pagerduty(one: dict[str, Any]) -> Incident:
         severities=tuple(word for word in words if word),
         services=tuple(part for part in (service.get("summary"), service.get("id")) if part),
         since=instant(one.get("created_at")),
+        unranked=not words[0],
     )
 
 
@@ -182,38 +191,63 @@ def _page(source: Source, url: str, token: str, context: Context) -> tuple[int, 
     names = {one.id: (str(one), one.name, one.id, one.group) for one in read.components}
     _require(source, {name for words in names.values() for name in words if name})
     now = context.clock.now()
-    found = [
-        Incident(
-            id=f"'{event.name}'",
-            status=event.state,
-            severities=(event.impact,),
-            services=tuple(name for part in sorted(event.components) for name in names.get(part, (part,)) if name),
-            since=event.start,
-        )
-        for event in read.incidents
-        if event.end is None or event.end > now
-    ]
+    found = [_of_page(event, names) for event in read.incidents if event.end is None or event.end > now]
+    if read.unexplained and not found:
+        raise Away(f"{read.name} says '{read.unexplained}' of the whole, and names no incident")
     return len(found), found
+
+
+def _of_page(event: Event, names: Mapping[str, tuple[str, ...]]) -> Incident:
+    known = event.components <= names.keys()  # what the page does not list may be anything
+    return Incident(
+        id=f"'{event.name}'",
+        status=event.state,
+        severities=(event.impact,) if event.impact in IMPACTS else (),
+        services=tuple(name for part in sorted(event.components) for name in names[part] if name) if known else (),
+        since=event.start,
+    )
 
 
 def _json(source: Source, url: str, token: str, context: Context) -> tuple[int, list[Incident]]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    items = list_at(document(require_ok(answered(context, url, headers))), source.at, url)
+    answer = require_ok(answered(context, url, headers))
+    read = document(answer)
+    items = list_at(read, source.at, url)
+    require_whole(answer, read, source.at, len(items))
     over = {word.lower() for word in source.closed}
-    found = [_of_json(source, one) for one in items]
+    found = [_of_json(source, one, url) for one in items]
     return len(items), [one for one in found if one.status.lower() not in over]
 
 
-def _of_json(source: Source, one: dict[str, Any]) -> Incident:
-    service = one.get(source.service)
-    name = service.get("name") if isinstance(service, dict) else service
-    severity = one.get(source.severity)
+def _of_json(source: Source, one: dict[str, Any], url: str) -> Incident:
+    for name, field in (("id", source.id), ("status", source.status)):
+        if _at(one, field) is None:
+            raise CannotLook(f"{bare(url)}: an item has no '{field}'", f"set `{name}`; {nearest(field, sorted(one))}")
+    status = _words(_at(one, source.status))
     return Incident(
-        id=str(one[source.id]),
-        status=str(one[source.status]),
-        severities=(str(severity),) if severity is not None else (),
-        services=(str(name),) if name else (),
+        id=str(_at(one, source.id)),
+        status=status[0] if status else "of an unknown status",
+        severities=_words(_at(one, source.severity)),
+        services=_words(_at(one, source.service)),
     )
+
+
+def _at(one: Any, path: str) -> Any:
+    if isinstance(one, dict) and path in one:
+        return one[path]
+    for key in path.split("."):
+        one = one.get(key) if isinstance(one, dict) else None
+    return one
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """The words of a text, a number, an object with a name, or a list of those; none where one of them is unknown."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("name", "summary", "value", "key", "id") if value.get(key)), None)
+    if isinstance(value, list):
+        found = [_words(part) for part in value]
+        return tuple(word for words in found for word in words) if all(found) else ()
+    return (str(value),) if isinstance(value, str | int | float) and value != "" else ()
 
 
 _READERS: dict[str, Callable[[Source, str, str, Context], tuple[int, list[Incident]]]] = {

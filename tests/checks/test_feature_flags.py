@@ -173,3 +173,79 @@ def test_what_is_no_list_of_flags_is_an_error(app: StandIn, answer: Any, fields:
 def test_wrong_parameters_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         FeatureFlags(**fields)
+
+
+def listed(**changes: Any) -> list[dict[str, Any]]:
+    return [{"name": "care_plans", "enabled": True, **changes}, {"name": "booking", "enabled": False}]
+
+
+TWO = {"care_plans": True, "booking": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "line"),
+    [
+        ({"archived": True}, Status.FAILED, "flag care_plans: expected true, got no such flag: it is archived"),
+        ({"archivedAt": "2025-01-01"}, Status.FAILED, "flag care_plans: expected true, got no such flag: it is archi"),
+        ({"archived": False, "deleted": None}, Status.PASSED, ""),
+        ({"rollout": 10}, Status.INCONCLUSIVE, "flag care_plans: expected true, got true, with rollout 10"),
+        ({"rollout_percentage": "25"}, Status.INCONCLUSIVE, "got true, with rollout_percentage 25"),
+        ({"percentage": 0}, Status.INCONCLUSIVE, "got true, with percentage 0"),
+        ({"rollout": 100}, Status.PASSED, ""),
+        ({"rolloutPercentage": None}, Status.PASSED, ""),
+    ],
+)
+def test_a_flag_that_is_on_for_some_or_archived_is_not_on(
+    app: StandIn, changes: dict[str, Any], status: Status, line: str
+) -> None:
+    app.routes["/flags"] = (200, listed(**changes))
+    seen = run(app, TWO)
+    assert seen.status is status
+    assert line in "\n".join(said(seen))
+
+
+def test_an_archived_flag_has_not_drifted_in(app: StandIn) -> None:
+    app.routes["/flags"] = (200, [*listed(), {"name": "old", "enabled": True, "archived": True}])
+    assert run(app, TWO).status is Status.PASSED
+
+
+def test_a_state_may_stand_deep_in_an_item(app: StandIn) -> None:
+    flags = [
+        {"key": name, "environments": {"production": {"on": state}, "test": {"on": not state}}}
+        for name, state in TWO.items()
+    ]
+    app.routes["/flags"] = (200, {"items": flags})
+    assert run(app, TWO, at="items", name="key", state="environments.production.on").status is Status.PASSED
+    assert run(app, TWO, at="items", name="key", state="environments.test.on").status is Status.FAILED
+    seen = run(app, TWO, at="items", name="key", state="environments.prod.on")
+    assert seen.status is Status.ERROR
+    assert "/flags: care_plans has no 'environments.prod.on'" in seen.message
+
+
+def test_flags_of_which_more_pages_are_there_are_not_all(app: StandIn) -> None:
+    app.routes["/flags"] = (200, {"items": listed(), "totalCount": 40})
+    seen = run(app, TWO, at="items")
+    assert seen.status is Status.ERROR
+    assert "/flags: more of the list is on other pages" in seen.message
+    app.routes["/flags"] = (200, {"next": True, "more": True})
+    assert run(app, {"next": True, "more": True}).status is Status.PASSED
+
+
+def test_a_flag_that_stands_twice_in_an_object_is_an_error(app: StandIn, tmp_path: Path) -> None:
+    text = '{"care_plans": false, "booking": false, "care_plans": true}'
+    (tmp_path / "flags.json").write_text(text)
+    app.routes["/flags"] = (200, text.encode())
+    for seen in (look(FeatureFlags(file="flags.json", flags=TWO), root=tmp_path), run(app, TWO)):
+        assert seen.status is Status.ERROR
+        assert "the name 'care_plans' is there twice" in seen.message
+
+
+def test_a_file_without_a_bottom_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "flags.json").write_text("[" * 100_000)
+    seen = look(FeatureFlags(file="flags.json", flags=TWO), root=tmp_path)
+    assert seen.status is Status.ERROR
+    assert seen.message.startswith("flags.json is no JSON")
+
+
+def test_a_service_whose_name_is_not_known_is_inconclusive(app: StandIn) -> None:
+    assert run(app, TWO, url="https://flags.no-such-host.invalid/").status is Status.INCONCLUSIVE

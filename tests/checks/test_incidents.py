@@ -240,7 +240,7 @@ def test_a_source_that_cannot_answer_is_inconclusive(vendor: StandIn, reply: Rep
         (PAGERDUTY, (200, {"alerts": []}), "expected a list of objects at 'incidents', got NoneType; its keys: alerts"),
         (PAGERDUTY, (200, {"incidents": []}), "is not as lists of pagerduty are: KeyError 'more'"),
         ({"of": "json", "url": "/incidents"}, (200, {"a": 1}), "expected a list of objects at the top, got dict"),
-        ({"of": "json", "url": "/incidents"}, (200, [{"id": 1}]), "is not as lists of json are: KeyError 'status'"),
+        ({"of": "json", "url": "/incidents"}, (200, [{"id": 1}]), "/incidents: an item has no 'status'"),
         ({"of": "json", "url": "/nowhere"}, (200, []), "/nowhere answered 404 Not Found\n    is the URL right?"),
     ],
 )
@@ -273,3 +273,140 @@ def test_the_token_goes_to_no_other_host(vendor: StandIn) -> None:
 def test_sources_that_cannot_be_asked_are_refused(sources: list[Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Incidents.model_validate({"sources": sources})
+
+
+UNTRIAGED = FIRE | {"priority": None}
+SEVERE = {"id": "7", "status": "open", "severity": "critical", "service": "web"}
+
+
+@pytest.mark.parametrize(
+    ("incident", "severities", "counts"),
+    [
+        (UNTRIAGED, ["P1", "major"], True),
+        (UNTRIAGED | {"urgency": "low"}, ["P1"], True),
+        (UNTRIAGED | {"urgency": "low"}, ["P1", "high"], False),
+        (UNTRIAGED, ["P1", "high"], True),
+        (FIRE, "p-2", True),
+        (FIRE, ["P1", "high"], True),
+        (FIRE, "P1", False),
+    ],
+)
+def test_an_incident_that_nobody_has_ranked_yet_counts(
+    vendor: StandIn, incident: dict[str, Any], severities: Any, counts: bool
+) -> None:
+    vendor.routes["/incidents"] = (200, duty(incident))
+    assert run(vendor, PAGERDUTY, severities=severities).status is (Status.FAILED if counts else Status.PASSED)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"next": "/list?page=2"},
+        {"next_page": 2},
+        {"nextPageToken": "abc"},
+        {"has_more": True},
+        {"hasMore": True},
+        {"more": True},
+        {"paging": {"next": "x"}},
+        {"links": {"next": "x"}},
+        {"_links": {"next": {"href": "x"}}},
+        {"meta": {"next_cursor": "x"}},
+        {"pagination": {"total_pages": 3, "page": 1}},
+        {"pagination_meta": {"after": "01FCNDV6P870EA6S7TK1DSYDG0", "total_record_count": 9}},
+        {"total": 2},
+        {"meta": {"total_count": 2}},
+    ],
+)
+def test_a_json_list_of_which_more_pages_are_there_is_not_taken_for_all(vendor: StandIn, more: dict[str, Any]) -> None:
+    source = {"of": "json", "url": "/list", "at": "incidents"}
+    vendor.routes["/list"] = (200, {"incidents": [SEVERE | {"status": "resolved"}], **more})
+    seen = run(vendor, source)
+    assert seen.status is Status.ERROR
+    assert "/list: more of the list is on other pages" in seen.message
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"next": None, "has_more": False, "total": 1},
+        {"links": {"next": "", "self": "x"}, "pagination": {"total_pages": 1, "page": 1, "total": 1}},
+        {"_links": {"self": {"href": "x"}}, "pagination_meta": {"after": "", "total_record_count": 1}},
+        {"paging": {"first": "x", "last": "x"}, "meta": {"next_cursor": None}},
+    ],
+)
+def test_the_last_page_of_a_json_list_is_all_of_it(vendor: StandIn, last: dict[str, Any]) -> None:
+    vendor.routes["/list"] = (200, {"incidents": [SEVERE | {"status": "resolved"}], **last})
+    assert run(vendor, {"of": "json", "url": "/list", "at": "incidents"}).status is Status.PASSED
+
+
+def test_a_list_whose_next_page_stands_in_a_header_is_not_taken_for_all(vendor: StandIn) -> None:
+    vendor.routes["/list"] = (200, [])
+    vendor.headers = {"Link": '<https://api.example/list?page=2>; rel="next", <x>; rel="last"'}
+    seen = run(vendor, {"of": "json", "url": "/list"})
+    vendor.headers = {"Link": '<https://api.example/list?page=1>; rel="first"'}
+    first = run(vendor, {"of": "json", "url": "/list"})
+    vendor.headers = {}
+    assert (seen.status, first.status) == (Status.ERROR, Status.PASSED)
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes", "counts"),
+    [
+        ({}, {"severity": {"id": "01", "name": "critical", "rank": 1}}, True),
+        ({}, {"severity": {"rank": 1}}, True),
+        ({}, {"severity": ["critical", "x"]}, True),
+        ({}, {"severity": {"name": "minor"}}, False),
+        ({}, {"service": [{"name": "api"}, {"name": "web"}]}, True),
+        ({}, {"service": {"ref": 5}}, True),
+        ({}, {"service": ["api"]}, False),
+        ({}, {"status": {"name": "Live", "category": "active"}}, True),
+        ({}, {"status": {"name": "Resolved"}}, False),
+        ({"severity": "about.level"}, {"about": {"level": "critical"}}, True),
+        ({"severity": "about.level"}, {"about": {"level": "minor"}}, False),
+        ({"severity": "severty"}, {}, True),
+    ],
+)
+def test_fields_of_a_json_list_are_read_in_each_shape(
+    vendor: StandIn, fields: dict[str, str], changes: dict[str, Any], counts: bool
+) -> None:
+    vendor.routes["/list"] = (200, [SEVERE | changes])
+    source = {"of": "json", "url": "/list", "services": "web", **fields}
+    assert run(vendor, source, severities="critical").status is (Status.FAILED if counts else Status.PASSED)
+
+
+@pytest.mark.parametrize(
+    ("source", "severities", "words"),
+    [
+        (GENIE, ["critical"], "P1, P2, P3, P4, P5"),
+        ({"of": "statuspage", "url": "https://s.example"}, ["P1"], "none, maintenance, minor, major, critical"),
+    ],
+)
+def test_severities_of_which_a_source_has_none_are_refused(source: dict[str, Any], severities: Any, words: str) -> None:
+    with pytest.raises(ValidationError, match=f"`{source['of']}` knows {words}"):
+        Incidents.model_validate({"sources": [source], "severities": severities})
+
+
+def test_an_incident_about_what_the_page_does_not_list_counts(vendor: StandIn) -> None:
+    incident = PAGE["incidents"][0] | {"components": [{"id": "c-gone", "name": "Archive"}]}
+    vendor.routes["/s/api/v2/summary.json"] = (200, PAGE | {"incidents": [incident]})
+    seen = run(vendor, {"of": "statuspage", "url": "/s", "services": "API"})
+    assert seen.status is Status.FAILED
+
+
+def test_a_page_with_trouble_that_names_no_incident_is_inconclusive(vendor: StandIn) -> None:
+    vendor.routes["/s/api/v2/summary.json"] = (200, PAGE | {"incidents": [], "status": {"indicator": "major"}})
+    seen = run(vendor, {"of": "statuspage", "url": "/s"})
+    assert seen.status is Status.INCONCLUSIVE
+    assert "says 'major' of the whole, and names no incident" in said(seen)[0]
+
+
+def test_a_field_that_a_list_has_not_is_named(vendor: StandIn) -> None:
+    vendor.routes["/list"] = (200, [{"key": "INC-1", "state": "open"}])
+    seen = run(vendor, {"of": "json", "url": "/list", "id": "key"})
+    assert seen.status is Status.ERROR
+    assert "/list: an item has no 'status'\n    set `status`; did you mean 'state'? known: key, state" in seen.message
+
+
+def test_a_source_whose_name_is_not_known_is_inconclusive() -> None:
+    check = Incidents.model_validate({"sources": [{"of": "statuspage", "url": "https://s.no-such-host.invalid"}]})
+    assert look(check, Environment(name="test")).status is Status.INCONCLUSIVE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -32,6 +32,8 @@ Name = Annotated[str, StringConstraints(min_length=1)]
 Values = Annotated[tuple[Name, ...], OneOrMore, Field(min_length=1)]
 Records = dict[Name, dict[Type, Values]]
 _MOST_SHOWN = 120
+_WHOLE = "write the whole name, such as www.example.org"
+_ADDRESSES = {"A": (IPv4Address, "IPv4"), "AAAA": (IPv6Address, "IPv6")}
 
 
 class Dns(Parameters):
@@ -73,6 +75,20 @@ class Dns(Parameters):
     def _something(self) -> Dns:
         if not (self.exactly or self.includes or self.absent):
             raise ValueError("name records under `exactly`, `includes` or `absent`")
+        if self.ttl is not None and not (self.exactly or self.includes):
+            raise ValueError("`ttl` is about records under `exactly` or `includes`")
+        return self
+
+    @model_validator(mode="after")
+    def _names_and_values(self) -> Dns:
+        """What no zone can hold is absent everywhere, and found nowhere."""
+        for name in (*self.exactly, *self.includes, *self.absent):
+            _require_name(name, whole=name in self.absent)
+        for records in (self.exactly, self.includes):
+            for kinds in records.values():
+                for kind, values in kinds.items():
+                    for value in values:
+                        _require_value(kind, value)
         return self
 
     def look(self, context: Context) -> Iterator[Finding]:
@@ -81,7 +97,10 @@ class Dns(Parameters):
         for servers in self._servers(context):
             told: dict[tuple[str, Type], tuple[Address, Reply]] = {}
             for name, kind in self._questions():
-                told[name, kind] = _first(servers, context.resolve(name, secret=False), kind, self._limit(context))
+                asked = context.resolve(name, secret=False)
+                if "." not in asked.rstrip(".") and name in self.absent:
+                    raise CannotLook(f"'{asked}' is no whole name", _WHOLE)
+                told[name, kind] = _first(servers, asked, kind, self._limit(context))
             number += len(told)
             context.attach(f"answers-{servers[0][0]}.txt", "text/plain", _evidence(told))
             yield from self._compare(told, context)
@@ -113,7 +132,8 @@ class Dns(Parameters):
                     yield _values(where, [context.resolve(text) for text in wanted], reply, kind, only=only)
             if kind in self.absent.get(name, ()):
                 found = [one.value for one in reply.records]
-                yield find(f"{where}", expected="absent", actual=_words(found, reply), ok=not found)
+                ok = Ok.CANNOT_TELL if reply.outside else not found
+                yield find(f"{where}", expected="absent", actual=_words(found, reply), ok=ok)
             elif self.ttl is not None and reply.records:
                 yield _ttl(where, self.ttl, reply)
 
@@ -130,7 +150,8 @@ def _values(where: str, wanted: list[str], reply: Reply, kind: str, *, only: boo
     found = [one.value for one in reply.records]
     keys, there = {_key(text, kind) for text in wanted}, {_key(text, kind) for text in found}
     expected = ("" if only else "among them ") + shown([_cut(text) for text in wanted])
-    return find(where, expected=expected, actual=_words(found, reply), ok=keys == there if only else keys <= there)
+    ok = Ok.CANNOT_TELL if reply.outside else keys == there if only else keys <= there
+    return find(where, expected=expected, actual=_words(found, reply), ok=ok)
 
 
 def _key(text: str, kind: str) -> str:
@@ -142,12 +163,20 @@ def _key(text: str, kind: str) -> str:
             return text
     if kind == "CAA":
         return " ".join(text.replace('"', "").split()).lower()
-    return text if kind == "TXT" else " ".join(text.lower().rstrip(".").split())
+    if kind == "TXT":
+        return text
+    with suppress(CannotLook, UnicodeError):
+        text = text if text.isascii() else dns.wire_name(text)
+    return " ".join(text.lower().rstrip(".").split())
 
 
 def _words(found: list[str], reply: Reply) -> str:
     if found:
         return shown(sorted(map(_cut, found)))
+    if reply.outside:
+        return f"an alias for {reply.outside}, which this server does not hold"
+    if reply.aliases:
+        return f"absent; an alias for {reply.aliases[-1].value}, which has none"
     return "absent" if reply.exists else "absent: there is no such name"
 
 
@@ -156,12 +185,40 @@ def _cut(text: str) -> str:
 
 
 def _ttl(where: str, wanted: Threshold, reply: Reply) -> Finding:
-    worst = [one.ttl for one in reply.records if not wanted.holds(one.ttl)]
-    actual = f"{worst[0] if worst else reply.records[0].ttl} s"
-    if worst and not reply.authoritative and wanted.sign in (">", ">=", "==", "!="):
+    told = (*reply.aliases, *reply.records)
+    worst = next((one for one in told if not wanted.holds(one.ttl)), None)
+    shown_one = worst or told[0]
+    actual = f"{shown_one.ttl} s" + (f", of the alias {shown_one.owner}" if shown_one in reply.aliases else "")
+    # what is left in a cache is at most what the record had: a bound from above proves nothing there, but breaks it
+    proves = wanted.sign in ("<", "<=") if worst else wanted.sign in (">", ">=")
+    if not reply.authoritative and not proves:
         hint = " left in the server's cache; ask a server of the domain itself"
         return find(f"{where} TTL", expected=str(wanted), actual=actual + hint, ok=Ok.CANNOT_TELL)
-    return find(f"{where} TTL", expected=str(wanted), actual=actual, ok=not worst)
+    return find(f"{where} TTL", expected=str(wanted), actual=actual, ok=worst is None)
+
+
+def _require_name(name: str, *, whole: bool) -> None:
+    if "${" in name:
+        return
+    try:
+        sent = dns.wire_name(name)
+    except CannotLook as wrong:
+        raise ValueError(str(wrong)) from None
+    if whole and "." not in sent:
+        raise ValueError(f"'{name}' is no whole name: {_WHOLE}")
+
+
+def _require_value(kind: str, value: str) -> None:
+    if "${" in value:
+        return
+    if kind in _ADDRESSES:
+        made, called = _ADDRESSES[kind]
+        try:
+            made(value)
+        except ValueError:
+            raise ValueError(f"'{value}' is no {called} address") from None
+    if kind == "MX" and not value.split()[0].isdigit():
+        raise ValueError(f"'{value}' is no MX: write its preference too, such as `10 {value}`")
 
 
 def _evidence(told: Told) -> bytes:

@@ -13,9 +13,9 @@ from time import monotonic
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import format_seconds
-from pytest_releasegate.sources.sockets import Address, Line, split_address
+from pytest_releasegate.sources.sockets import Address, Line, addresses, split_address
 
-__all__ = ["TYPES", "Reply", "ask", "server_address", "system_servers"]
+__all__ = ["TYPES", "Record", "Reply", "ask", "followed", "server_address", "system_servers", "wire_name"]
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "MX": 15, "TXT": 16, "AAAA": 28, "CAA": 257}
 """The types of records that can be asked for, with their numbers."""
@@ -23,12 +23,14 @@ TYPES = {"A": 1, "NS": 2, "CNAME": 5, "MX": 15, "TXT": 16, "AAAA": 28, "CAA": 25
 _PORT = 53
 _RESOLVERS = Path("/etc/resolv.conf")
 _INTERNET = 1
-_TRUNCATED, _AUTHORITATIVE, _RESPONSE, _WANT_RECURSION = 0x0200, 0x0400, 0x8000, 0x0100
+_TRUNCATED, _AUTHORITATIVE, _RESPONSE, _WANT_RECURSION, _RECURSIVE = 0x0200, 0x0400, 0x8000, 0x0100, 0x0080
 _NO_ERROR, _NO_SUCH_NAME = 0, 3
 _CODES = {1: "FORMERR", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED"}
 _LARGEST = 65535
 _LONGEST_NAME = 255
 _RESEND = 1.0
+_MOST_POINTERS = 128
+_NAME = re.compile(r"[A-Za-z0-9_-]+|\*")
 
 
 class _Garbled(Exception):
@@ -52,6 +54,15 @@ class Reply:
     records: tuple[Record, ...]
     exists: bool
     authoritative: bool
+    aliases: tuple[Record, ...] = ()
+    """The aliases that were followed, from the name on."""
+    recursive: bool = True
+    """Whether the server asks others for what it does not hold."""
+
+    @property
+    def outside(self) -> str:
+        """What the name is an alias for, where this server neither holds that nor asks others; empty otherwise."""
+        return self.aliases[-1].value if self.aliases and not self.records and not self.recursive else ""
 
 
 def system_servers(file: Path = _RESOLVERS) -> list[Address]:
@@ -97,26 +108,37 @@ def _query(name: str, kind: str) -> tuple[int, bytes]:
 
 
 def _question(name: str, kind: int) -> bytes:
-    try:
-        labels = [_label(label) for label in name.rstrip(".").split(".")]
-    except UnicodeError as error:
-        raise CannotLook(f"'{name}' is no name: {error}") from None
+    labels = [label.encode() for label in wire_name(name).split(".")]
     whole = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
     if len(whole) > _LONGEST_NAME or not all(0 < len(label) < 64 for label in labels):
         raise CannotLook(f"'{name}' is no name", "a label has 1 to 63 letters, a name 253")
     return whole + struct.pack("!HH", kind, _INTERNET)
 
 
-def _label(label: str) -> bytes:
+def wire_name(name: str) -> str:
+    """The name as it is sent; raises `CannotLook` for what no zone can hold, such as a URL."""
+    try:
+        labels = [_label(label) for label in name.removesuffix(".").split(".")]
+    except UnicodeError as error:
+        raise CannotLook(f"'{name}' is no name: {error}") from None
+    if not all(map(_NAME.fullmatch, labels)):
+        raise CannotLook(f"'{name}' is no name", "write a name alone, such as www.example.org")
+    return ".".join(labels)
+
+
+def _label(label: str) -> str:
     """The label as sent; those of ASCII go as they are, since `_dmarc` is none of a host."""
-    return label.encode("ascii") if label.isascii() else label.encode("idna")
+    return label if label.isascii() else label.encode("idna").decode("ascii")
 
 
 def _over_udp(server: Address, number: int, query: bytes, limit: float) -> bytes:
     until = monotonic() + limit
-    family, _, _, _, address = socket.getaddrinfo(*server, type=socket.SOCK_DGRAM)[0]
+    known = addresses(server[0], limit)
+    if not known:
+        raise OSError("the server's name has no address")
+    family, address = known[0]
     with socket.socket(family, socket.SOCK_DGRAM) as line:
-        line.connect(address)  # only what comes from there is heard
+        line.connect((address, server[1]))  # only what comes from there is heard
         while (left := until - monotonic()) > 0:
             line.send(query)
             message = _heard(line, number, min(left, _RESEND))
@@ -147,26 +169,41 @@ def _over_tcp(server: Address, query: bytes, limit: float) -> bytes:
 
 def _read(message: bytes, number: int, query: bytes, kind: int, where: str) -> Reply:
     found, flags, questions, answers = struct.unpack("!4H", message[:8])
+    code = flags & 0xF
+    if found == number and flags & _RESPONSE and not questions:
+        _require_answer(code, _name(query, 12)[0], where)
     if found != number or not flags & _RESPONSE or questions != 1:
         raise _Garbled("it is not about this question")
     asked, at = _name(message, 12)
     wanted, _ = _name(query, 12)
     if asked.lower() != wanted.lower() or message[at : at + 4] != query[-4:]:
         raise _Garbled("it is about another question")
-    code = flags & 0xF
+    _require_answer(code, wanted, where)
+    records = _records(message, at + 4, answers)
+    own, recursive = bool(flags & _AUTHORITATIVE), bool(flags & _RECURSIVE)
+    if not (records or own or recursive):
+        what = f"{where} does not answer for {wanted}: it neither holds it nor asks others"
+        raise CannotLook(what, "name a server of the domain itself, or a resolver")
+    steps = followed(wanted, records)[0] if kind != TYPES["CNAME"] else []
+    owners = {wanted.lower(), *(one.value.lower() for one in steps)}
+    there = tuple(one for one in records if one.type == kind and one.owner.lower() in owners)
+    return Reply(there, code == _NO_ERROR, own, tuple(steps), recursive)
+
+
+def _require_answer(code: int, name: str, where: str) -> None:
     if code not in (_NO_ERROR, _NO_SUCH_NAME):
         hint = "does this server serve the name, and answer you?"
-        raise CannotLook(f"{where}: {_CODES.get(code, f'code {code}')} for {wanted}", hint)
-    records = _records(message, at + 4, answers)
-    return Reply(_following(wanted, kind, records), code == _NO_ERROR, bool(flags & _AUTHORITATIVE))
+        raise CannotLook(f"{where}: {_CODES.get(code, f'code {code}')} for {name}", hint)
 
 
-def _following(name: str, kind: int, records: list[Record]) -> tuple[Record, ...]:
-    """The records of the type, of the name or of what it is an alias for."""
-    owners = {name.lower()}
-    for _ in records:
-        owners |= {one.value.lower() for one in records if one.type == TYPES["CNAME"] and one.owner.lower() in owners}
-    return tuple(one for one in records if one.type == kind and one.owner.lower() in owners)
+def followed(name: str, records: list[Record]) -> tuple[list[Record], str]:
+    """The aliases that lead on from a name, each once, and where they end."""
+    aliases = {one.owner.lower(): one for one in records if one.type == TYPES["CNAME"]}
+    steps, place = [], name.lower()
+    while place in aliases:
+        steps.append(aliases.pop(place))
+        place = steps[-1].value.lower()
+    return steps, place
 
 
 def _records(message: bytes, at: int, count: int) -> list[Record]:
@@ -213,13 +250,14 @@ def _strings(body: bytes) -> str:
 def _name(message: bytes, at: int) -> tuple[str, int]:
     """The name at a place, and where the message goes on; pointers point back, so that none can loop."""
     labels: list[str] = []
-    after = 0
+    after = jumps = 0
     lowest = at
     while message[at]:
         if message[at] >= 0xC0:
             after = after or at + 2
             at = struct.unpack("!H", message[at : at + 2])[0] & 0x3FFF
-            if at >= lowest:
+            jumps += 1
+            if at >= lowest or jumps > _MOST_POINTERS:
                 raise _Garbled("a name points at itself")
             lowest = at
             continue

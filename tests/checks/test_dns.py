@@ -34,6 +34,8 @@ ZONE: dict[str, list[tuple[str, str]]] = {
         *[("NS", "ns1.example.org"), ("MX", "10 mail.example.org"), ("CAA", "0 issue letsencrypt.org")],
         *[("TXT", "v=spf1 -all"), ("TXT", "site=" + "x" * 300)],
     ],
+    "shop.example.org": [("CNAME", "acme.shops.example.net")],
+    "idn.example.org": [("CNAME", "xn--bcher-kva.example.org")],
     "_dmarc.example.org": [("TXT", "v=DMARC1; p=reject")],
 }
 SILENT, GARBLED, LOOPING, OTHER = range(-4, 0)
@@ -67,6 +69,9 @@ class NameServer:
     own_word: bool = True
     cut: bool = False
     lost: int = 0
+    recursive: bool = True
+    bare: bool = False
+    ttls: dict[str, int] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def answer(self, query: bytes, *, datagram: bool) -> bytes:
@@ -79,7 +84,9 @@ class NameServer:
         self.asked.append(f"{full} {kind} {'UDP' if datagram else 'TCP'}")
         found = self.records(full, kind) if self.code <= 0 else []
         code = self.code if self.code > 0 else 0 if full in ZONE else 3
-        flags = 0x8180 | (0x0400 if self.own_word else 0) | code
+        flags = 0x8100 | (0x0080 if self.recursive else 0) | (0x0400 if self.own_word else 0) | code
+        if self.bare:
+            return query[:2] + struct.pack("!5H", flags, 0, 0, 0, 0)
         if self.cut and datagram:
             return query[:2] + struct.pack("!5H", flags | 0x0200, 1, 0, 0, 0) + query[12:end]
         question = query[12:end] if self.code != OTHER else wire_name("other.example.org") + query[end - 4 : end]
@@ -93,7 +100,8 @@ class NameServer:
         for each, value in ZONE.get(name, []):
             if NUMBERS[each] == kind or each == "CNAME":
                 body = wire(each, value)
-                made.append(owner + struct.pack("!HHIH", NUMBERS[each], 1, 300, len(body)) + body)
+                ttl = self.ttls.get(name, 300)
+                made.append(owner + struct.pack("!HHIH", NUMBERS[each], 1, ttl, len(body)) + body)
             if each == "CNAME" and NUMBERS[each] != kind:
                 alias = [wire_name(value) + record[2:] for record in self.records(value, kind)]
                 made += alias
@@ -124,6 +132,8 @@ def serve_connections(listener: socket.socket, server: NameServer) -> None:
 
 def fixed(message: bytes) -> bytes:
     """The count of answers that is none where nothing follows the question."""
+    if len(message) == 12:
+        return message
     end = message.index(0, 12) + 5
     return message[:6] + b"\0\0" + message[8:] if len(message) == end else message
 
@@ -153,6 +163,7 @@ def running() -> Iterator[NameServer]:
 @pytest.fixture
 def server(running: NameServer) -> NameServer:
     running.code, running.own_word, running.cut, running.lost = 0, True, False, 0
+    running.recursive, running.bare, running.ttls = True, False, {}
     running.asked.clear()
     return running
 
@@ -318,7 +329,8 @@ def test_servers_are_named_with_or_without_a_port(text: str, address: tuple[str,
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".example.org", ".".join(["x" * 60] * 5)])
 def test_what_is_no_name_is_an_error(server: NameServer, name: str) -> None:
-    result = run(server, absent={name: ["A"]})
+    check = Dns(absent={"${value:name}": ("A",)}, servers=server.address)
+    result = look(check, Environment(name="test", values={"name": name}))
     assert (result.status, "is no name" in result.message) == (Status.ERROR, True)
 
 
@@ -327,3 +339,102 @@ def test_nothing_declared_is_refused() -> None:
         Dns()
     with pytest.raises(ValidationError, match="'A', 'AAAA'"):
         Dns.model_validate({"exactly": {"a": {"SOA": "x"}}})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://old.example.org",
+        "old.example.org/",
+        "old.example.org:443",
+        "old example.org",
+        "old",
+    ],
+)
+def test_what_no_zone_can_hold_is_not_absent(server: NameServer, name: str) -> None:
+    with pytest.raises(ValidationError, match=r"such as www\.example\.org"):
+        Dns(absent={name: ("A",)})
+    check = Dns(absent={"${value:old}": ("A",)}, servers=server.address)
+    seen = look(check, Environment(name="test", values={"old": name}))
+    assert (seen.status, server.asked) == (Status.ERROR, [])
+    assert f"'{name}'" in seen.message
+
+
+def test_names_that_zones_hold_are_taken() -> None:
+    for name in ("*.example.org", "_dmarc.example.org", "s1._domainkey.example.org.", "bücher.example", "1.0.0.127.in"):
+        assert Dns(absent={name: ("A",)}).absent
+    assert Dns(exactly={"db": {"A": "10.0.0.7"}}).exactly
+
+
+def test_a_server_that_only_points_elsewhere_knows_nothing(server: NameServer) -> None:
+    server.own_word = server.recursive = False
+    for fields in ({"absent": {"old.example.org": "A"}}, {"exactly": {"old.example.org": {"A": "203.0.113.1"}}}):
+        seen = run(server, **fields)
+        assert seen.status is Status.ERROR
+        assert "does not answer for old.example.org: it neither holds it nor asks others" in seen.message
+
+
+def test_an_alias_that_leads_out_of_what_the_server_holds_is_not_absent(server: NameServer) -> None:
+    server.recursive = False
+    seen = run(server, absent={"shop.example.org": "A"})
+    assert (seen.status, said(seen)) == (
+        Status.INCONCLUSIVE,
+        [
+            "shop.example.org A: expected absent, got an alias for acme.shops.example.net, "
+            "which this server does not hold"
+        ],
+    )
+    assert run(server, exactly={"shop.example.org": {"A": "203.0.113.1"}}).status is Status.INCONCLUSIVE
+    assert run(server, exactly={"shop.example.org": {"CNAME": "acme.shops.example.net"}}).status is Status.PASSED
+    server.recursive = True
+    seen = run(server, absent={"shop.example.org": "A"})
+    assert seen.status is Status.PASSED
+    assert "got absent; an alias for acme.shops.example.net, which has none" in str(seen.findings[0])
+
+
+def test_a_short_time_left_in_a_cache_is_no_short_time(server: NameServer) -> None:
+    fields = {"exactly": {"app.example.org": {"A": "203.0.113.7"}}}
+    server.own_word = False
+    for ttl, status in (("<= 300", Status.INCONCLUSIVE), ("<= 60", Status.FAILED), (">= 60", Status.PASSED)):
+        assert run(server, ttl=ttl, **fields).status is status
+
+
+def test_the_time_of_an_alias_counts_too(server: NameServer) -> None:
+    server.ttls = {"www.example.org": 86400}
+    seen = run(server, exactly={"www.example.org": {"A": ["203.0.113.8", "203.0.113.9"]}}, ttl="<= 300")
+    assert (seen.status, said(seen)) == (
+        Status.FAILED,
+        ["www.example.org A TTL: expected <= 300, got 86400 s, of the alias www.example.org"],
+    )
+
+
+def test_a_refusal_without_the_question_is_said_as_such(server: NameServer) -> None:
+    server.code, server.bare = 5, True
+    assert "REFUSED for app.example.org" in run(server, exactly={"app.example.org": {"A": "203.0.113.7"}}).message
+    server.code = 0
+    assert run(server, absent={"old.example.org": "A"}).status is Status.ERROR
+
+
+def test_names_of_other_alphabets_are_compared_as_they_are_sent(server: NameServer) -> None:
+    assert run(server, exactly={"idn.example.org": {"CNAME": "Bücher.example.org"}}).status is Status.PASSED
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"exactly": {"a.example": {"A": "203.0.113.300"}}}, "'203.0.113.300' is no IPv4 address"),
+        ({"exactly": {"a.example": {"A": "2001:db8::7"}}}, "'2001:db8::7' is no IPv4 address"),
+        ({"exactly": {"a.example": {"AAAA": "203.0.113.7"}}}, "'203.0.113.7' is no IPv6 address"),
+        ({"includes": {"a.example": {"MX": "mail.a.example"}}}, "'mail.a.example' is no MX: write its preference too"),
+        ({"absent": {"a.example": "A"}, "ttl": "<= 60"}, "`ttl` is about records under `exactly` or `includes`"),
+    ],
+)
+def test_values_that_no_record_can_have_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Dns.model_validate(fields)
+
+
+def test_long_chains_of_aliases_and_loops_of_them_end() -> None:
+    chain = [dns.Record(f"a{number}.example", 5, 60, f"a{number + 1}.example") for number in range(3000)]
+    steps, end = dns.followed("A0.example", [*reversed(chain), dns.Record("a3000.example", 5, 60, "a0.example")])
+    assert (len(steps), end) == (3001, "a0.example")

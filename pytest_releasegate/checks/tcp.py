@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import StringConstraints, model_validator
 
 from pytest_releasegate.check import counted, find
+from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, format_duration, format_seconds, parse_duration
 from pytest_releasegate.sources.sockets import FAMILIES, Line, addresses, split_address
@@ -28,6 +29,9 @@ __all__ = ["Tcp"]
 Port = Annotated[str, StringConstraints(min_length=1)]
 _AT_ONCE = 16
 _BANNER = 1024
+_AT_ONCE_SECONDS = 0.1
+"""How long a port that must answer may take to hang up, as a proxy does that has nothing behind it."""
+_HOLLOW = "it takes the connection and closes it at once: is the service up behind it?"
 _NO_WAY = (ENETUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT)
 
 
@@ -79,6 +83,9 @@ class Tcp(Parameters):
             raise ValueError("name ports under `open`, under `closed`, or under both")
         if (self.banner or self.not_banner) and not self.open:
             raise ValueError("`banner` and `not_banner` are about the ports under `open`")
+        for text in (*self.open, *self.closed):
+            if "${" not in text:
+                _require_port(text)
         return self
 
     def look(self, context: Context) -> Iterator[Finding]:
@@ -88,7 +95,7 @@ class Tcp(Parameters):
         closed = [context.resolve(text, secret=False) for text in self.closed]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             opened = list(pool.map(lambda name: self._open_looks(name, limit), names))
-            shut = list(pool.map(lambda name: _looks(name, limit, listen=False), closed))
+            shut = list(pool.map(lambda name: _looks(name, limit), closed))
         for looks in opened:
             for one in looks:
                 yield from self._answers(one, context)
@@ -102,10 +109,10 @@ class Tcp(Parameters):
     def _open_looks(self, name: str, limit: float) -> list[_Look]:
         listen = bool(self.banner or self.not_banner)
         if self.family == "any":
-            looks = _looks(name, limit, listen=listen)
+            looks = _looks(name, limit, knock=True, listen=listen)
             return [next((one for one in looks if not one.problem), looks[0])]
         wanted = FAMILIES if self.family == "each" else [self.family]
-        return [one for family in wanted for one in _looks(name, limit, listen=listen, family=family)]
+        return [one for family in wanted for one in _looks(name, limit, knock=True, listen=listen, family=family)]
 
     def _answers(self, one: _Look, context: Context) -> Iterator[Finding]:
         expected = f"answers within {format_duration(self.within)}"
@@ -120,22 +127,31 @@ class Tcp(Parameters):
             yield _said(one, template, context, wanted=template in self.banner)
 
 
-def _looks(name: str, limit: float, *, listen: bool, family: str = "") -> list[_Look]:
+def _require_port(text: str) -> None:
+    try:
+        split_address(text)
+    except CannotLook as wrong:
+        raise ValueError(str(wrong)) from None
+
+
+def _looks(name: str, limit: float, *, knock: bool = False, listen: bool = False, family: str = "") -> list[_Look]:
     """One look for each address of the host; where it has none of the family, that is the look."""
     host, port = split_address(name)
     found = addresses(host, limit, FAMILIES[family] if family else 0)
     if not found:
         return [_Look(f"{name} over {family}", problem=f"the name has no address for {family}")]
-    return [_connect(name, kind, (number, port), limit, listen=listen) for kind, number in found]
+    return [_connect(name, kind, (number, port), limit, knock=knock, listen=listen) for kind, number in found]
 
 
-def _connect(name: str, kind: int, address: tuple[str, int], limit: float, *, listen: bool) -> _Look:
+def _connect(name: str, kind: int, address: tuple[str, int], limit: float, *, knock: bool, listen: bool) -> _Look:
     said = f"{name} over {'IPv6' if kind == AF_INET6 else 'IPv4'}"
     said += "" if name.startswith((address[0], f"[{address[0]}]")) else f" ({address[0]})"
     start = monotonic()
     try:
         with Line(address, limit) as line:
             seconds = monotonic() - start
+            if knock and line.hung_up(_AT_ONCE_SECONDS):
+                return _Look(said, problem=_HOLLOW)
             return _Look(said, seconds, banner=_banner(line) if listen else None)
     except TimeoutError:
         return _Look(said, problem=f"no answer within {format_seconds(limit)}")

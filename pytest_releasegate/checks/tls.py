@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urljoin, urlsplit
 
-from pydantic import Field, StrictInt, StringConstraints, model_validator
+from pydantic import Field, StrictInt, StringConstraints, field_validator, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
     from pytest_releasegate.model import Finding
 
+    _Asked = tuple[Finding, tls.Session | tls.Refusal | str]
+
 __all__ = ["Tls"]
 
 _DAY = 86400.0
 _MOVED = (301, 302, 303, 307, 308)
+_SEVERAL, _AT_ONCE, _OTHERS_SECONDS = 2, 8, 5.0
+_SAME = "the same certificate"
 _DATABASE = "database:"
 _NOT_HTTPS = (_DATABASE, "smtp:", "smtps:", "postgres:", "postgresql:")
 _Class = Literal["null", "anonymous", "export", "rc4", "des", "cbc", "no_forward_secrecy"]
@@ -59,8 +64,6 @@ class Tls(Parameters):
     """The fewest days for which the certificate must still be valid."""
     min_protocol: Literal["TLSv1.1", "TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     """The oldest protocol that the server may speak."""
-    refuse_below: Literal["required", "where_testable"] = "where_testable"
-    """Whether it is held against the gate that this machine cannot offer a protocol under `min_protocol`."""
     refuse_ciphers: Annotated[tuple[_Class, ...], OneOrMore] = ("null", "anonymous", "export", "rc4", "des")
     """Classes of ciphers that the server must refuse, each of which is really offered to it."""
     min_rsa: Annotated[StrictInt, Field(ge=1024)] = 2048
@@ -72,9 +75,20 @@ class Tls(Parameters):
     plain: Literal["ignored", "refused"] = "ignored"
     """Whether `database:` servers must refuse who comes without TLS, and mail servers offer no login before it."""
     addresses: Literal["any", "each"] = "any"
-    """Whether each address of a name is looked at, as of servers that share it, or whichever answers."""
+    """Whether each address of a name must answer; where any will do, certificates of others that answer count too."""
     handshake: Duration = parse_duration("10s")
     """The longest that one handshake may take; a server that takes longer is not looked at."""
+
+    @field_validator("endpoints")
+    @classmethod
+    def _endpoints_of_tls(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            if "${" not in text and not text.startswith(("/", _DATABASE)):
+                try:
+                    tls.Endpoint.parse(text)
+                except CannotLook as wrong:
+                    raise ValueError(str(wrong)) from None
+        return texts
 
     @model_validator(mode="after")
     def _declared_as_https(self) -> Tls:
@@ -91,59 +105,95 @@ class Tls(Parameters):
         if self.addresses == "each":
             endpoints = [one for endpoint in endpoints for one in endpoint.each(self._limit(context))]
         for endpoint in endpoints:
-            yield from self._look_at(endpoint, ca, context)
+            looked: set[bytes] = set()
+            yield from self._look_at(endpoint, ca, looked, context)
+            if self.addresses == "any":
+                yield from self._others(endpoint, ca, looked, context)
         for text in self.redirect_from:
             yield self._redirect(context.url(text), context)
         yield counted("endpoints", len(endpoints), len(self.endpoints))
 
-    def _look_at(self, endpoint: tls.Endpoint, ca: str, context: Context) -> Iterator[Finding]:
+    def _look_at(self, endpoint: tls.Endpoint, ca: str, looked: set[bytes], context: Context) -> Iterator[Finding]:
         try:
             session = tls.seen(endpoint, self._limit(context))
         except NoTls as none:
             yield find(f"{endpoint} TLS", expected="offered", actual=none.what, ok=False)
             return
-        certificate = _parsed(endpoint, session)
+        looked.add(session.certificate)
+        certified = list(self._certified(endpoint, session, ca, context))
+        yield from certified
+        yield self._protocol(endpoint, session)
+        asked = [*self._refused(endpoint, context), *self._weak(endpoint, context)]
+        yield from (finding for finding, _ in asked)
+        if any(isinstance(answer, tls.Refusal) and answer.abrupt for _, answer in asked):
+            tls.seen(endpoint, self._limit(context))  # else it breaks off whatever comes, and has refused nothing
+        if self.plain == "refused" and (endpoint.login or endpoint.scheme == "smtp"):
+            yield self._plain(endpoint, context)
+        if self.hsts is not None and endpoint.scheme == "https":
+            refused = any(finding.ok is Ok.NO for finding in certified[:2])
+            yield self._hsts(endpoint, ca, self.hsts, context, refused=refused)
+
+    def _certified(self, endpoint: tls.Endpoint, session: tls.Session, ca: str, context: Context) -> Iterator[Finding]:
+        """What is to say of a certificate: its chain and name first, then its dates and strength."""
+        certificate = _parsed(endpoint, session.certificate)
         context.attach(f"{endpoint}.txt", "text/plain", _evidence(endpoint, session, certificate))
-        chain = tls.chain_problem(endpoint, ca, self._limit(context))
-        yield find(f"{endpoint} chain", expected="verifies", actual=chain or "verifies", ok=not chain)
+        chain = tls.verified(endpoint, ca, self._limit(context))
+        problem = chain if isinstance(chain, str) else ""
+        yield find(f"{endpoint} chain", expected="verifies", actual=problem or "verifies", ok=not problem)
         name = tls.name_problem(endpoint, session.certificate, self._limit(context))
         wanted = f"for {endpoint.host}"
         yield find(f"{endpoint} certificate", expected=wanted, actual=name or wanted, ok=not name)
         yield from self._validity(endpoint, certificate, context.clock.now())
         yield from certificates.strength(str(endpoint), certificate, self.min_rsa)
-        yield self._protocol(endpoint, session)
-        yield from self._refused(endpoint, context)
-        yield from self._weak(endpoint, context)
-        if self.plain == "refused" and (endpoint.login or endpoint.scheme == "smtp"):
-            yield self._plain(endpoint, context)
-        if self.hsts is not None and endpoint.scheme == "https":
-            yield self._hsts(endpoint, ca, chain or name, self.hsts, context)
+        if isinstance(chain, tls.Session) and chain.issuers:
+            issuers = [_parsed(endpoint, each) for each in chain.issuers]
+            yield from certificates.issuing(str(endpoint), issuers, self.min_days, context.clock.now())
 
-    def _weak(self, endpoint: tls.Endpoint, context: Context) -> Iterator[Finding]:
+    def _others(self, endpoint: tls.Endpoint, ca: str, looked: set[bytes], context: Context) -> Iterator[Finding]:
+        """The certificates at the further addresses of a name, one of which may have been forgotten."""
+        each = endpoint.each(self._limit(context)) if not endpoint.address else []
+        if len(each) < _SEVERAL:
+            return
+        limit = min(self._limit(context), _OTHERS_SECONDS)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = list(pool.map(lambda one: _session(one, limit), each))
+        for one, session in zip(each, found, strict=True):
+            if isinstance(session, CannotLook):
+                actual = session.what.removeprefix(f"{one}: ")
+                ok = Ok.NO if isinstance(session, NoTls) else Ok.CANNOT_TELL
+                yield find(str(one), expected=_SAME, actual=actual, ok=ok, observe=ok is Ok.CANNOT_TELL)
+            elif session.certificate in looked:
+                yield find(str(one), expected=_SAME, actual="the same", ok=True)
+            else:
+                yield find(str(one), expected=_SAME, actual="another one, looked at by itself", ok=True)
+                looked.add(session.certificate)
+                yield from self._certified(one, session, ca, context)
+
+    def _weak(self, endpoint: tls.Endpoint, context: Context) -> Iterator[_Asked]:
         if not self.refuse_ciphers:
             return
         name = f"{endpoint} weak ciphers"
         # Most servers refuse all of them at once; only one that does not is asked for each class.
         answer = tls.accepted(endpoint, self.refuse_ciphers, self._limit(context))
         if isinstance(answer, tls.Refusal):
-            yield self._refusal(name, answer)
+            yield self._refusal(name, answer), answer
             return
         for each in self.refuse_ciphers:
             answer = tls.accepted(endpoint, [each], self._limit(context))
             name = f"{endpoint} {each.replace('_', ' ')} ciphers"
             if isinstance(answer, tls.Refusal):
-                yield self._refusal(name, answer)
+                yield self._refusal(name, answer), answer
             else:
-                yield find(name, expected="refused", actual=f"accepted: {answer}", ok=False)
+                yield find(name, expected="refused", actual=f"accepted: {answer}", ok=False), answer
 
     def _plain(self, endpoint: tls.Endpoint, context: Context) -> Finding:
         answer = tls.plain(endpoint, self._limit(context))
         ok = {True: Ok.YES, False: Ok.NO, None: Ok.CANNOT_TELL}[answer.refused]
         return find(f"{endpoint} without TLS", expected="no login", actual=answer.words, ok=ok)
 
-    def _hsts(self, endpoint: tls.Endpoint, ca: str, problem: str, least: timedelta, context: Context) -> Finding:
+    def _hsts(self, endpoint: tls.Endpoint, ca: str, least: timedelta, context: Context, *, refused: bool) -> Finding:
         name, expected = f"{endpoint} HSTS", f"max-age >= {format_duration(least)}"
-        if problem:
+        if refused:
             return find(name, expected=expected, actual="not asked: the certificate is refused", ok=Ok.CANNOT_TELL)
         place = replace(endpoint, address="")
         answer = ask(Query(url=f"https://{place}/", ca=ca), clock=context.clock, limit=self._limit(context))
@@ -174,21 +224,18 @@ class Tls(Parameters):
         ok = session.protocol in names and names.index(session.protocol) >= names.index(self.min_protocol)
         return find(f"{endpoint} protocol", expected=f">= {self.min_protocol}", actual=session.protocol, ok=ok)
 
-    def _refused(self, endpoint: tls.Endpoint, context: Context) -> Iterator[Finding]:
+    def _refused(self, endpoint: tls.Endpoint, context: Context) -> Iterator[_Asked]:
         names = list(tls.PROTOCOLS)
         for protocol in names[: names.index(self.min_protocol)]:
             answer = tls.offer(endpoint, protocol, self._limit(context))
-            yield self._refusal(f"{endpoint} {protocol}", answer)
+            yield self._refusal(f"{endpoint} {protocol}", answer), answer
 
     def _refusal(self, name: str, answer: tls.Session | tls.Refusal) -> Finding:
         if isinstance(answer, tls.Session):
             return find(name, expected="refused", actual=f"accepted with {answer.cipher}", ok=False)
         if answer.by == "the server":
             return find(name, expected="refused", actual=f"refused ({answer.reason})", ok=True)
-        local = answer.by == "this machine"
-        hint = "; look from a machine whose OpenSSL can" if local else ""
-        observe = local and self.refuse_below == "where_testable"
-        return find(name, expected="refused", actual=answer.reason + hint, ok=Ok.CANNOT_TELL, observe=observe)
+        return find(name, expected="refused", actual=answer.reason, ok=Ok.CANNOT_TELL)
 
 
 def _endpoints(text: str, context: Context) -> list[tls.Endpoint]:
@@ -201,11 +248,19 @@ def _endpoints(text: str, context: Context) -> list[tls.Endpoint]:
     return [tls.Endpoint.parse(context.url(text) if text.startswith("/") else context.resolve(text, secret=False))]
 
 
-def _parsed(endpoint: tls.Endpoint, session: tls.Session) -> Certificate:
+def _session(endpoint: tls.Endpoint, limit: float) -> tls.Session | CannotLook:
+    """The session at one address, or why there is none."""
+    try:
+        return tls.seen(endpoint, limit)
+    except CannotLook as none:
+        return none
+
+
+def _parsed(endpoint: tls.Endpoint, certificate: bytes) -> Certificate:
     from cryptography.x509 import load_der_x509_certificate
 
     try:
-        return load_der_x509_certificate(session.certificate)
+        return load_der_x509_certificate(certificate)
     except ValueError as error:
         raise CannotLook(f"{endpoint}: cannot read the certificate: {error}") from None
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.check import find
+from pytest_releasegate.model import Ok
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from cryptography.x509 import Certificate
 
     from pytest_releasegate.model import Finding
 
-__all__ = ["strength"]
+__all__ = ["issuing", "strength"]
 
 _LEAST_CURVE = 224
+_LEAST_OF_ISSUERS = 2048
 _BROKEN = ("md5", "sha1")
 
 
@@ -26,6 +31,25 @@ def strength(name: str, certificate: Certificate, least: int) -> Iterator[Findin
     algorithm = certificate.signature_hash_algorithm
     hashed = algorithm.name if algorithm is not None else "part of the algorithm"
     yield find(f"{name} signature", expected="not over MD5 or SHA-1", actual=hashed, ok=hashed not in _BROKEN)
+
+
+def issuing(name: str, issuers: Sequence[Certificate], least_days: int, now: datetime) -> Iterator[Finding]:
+    """How long those that issued it last, of which the first to end breaks the chain; and those that are weak."""
+    soonest = min(issuers, key=lambda each: each.not_valid_after_utc)
+    days = math.floor((soonest.not_valid_after_utc - now) / timedelta(days=1))
+    actual = f"{days} days, until {soonest.not_valid_after_utc:%Y-%m-%d %H:%MZ} ({_called(soonest)})"
+    yield find(f"{name} issuers days left", expected=f">= {least_days} days", actual=actual, ok=days >= least_days)
+    for each in issuers:
+        found = list(strength(f"{name} issuer '{_called(each)}'", each, _LEAST_OF_ISSUERS))
+        # what a root says of itself is trusted without its signature
+        yield from (finding for finding in found[: 1 if each.issuer == each.subject else 2] if finding.ok is not Ok.YES)
+
+
+def _called(certificate: Certificate) -> str:
+    from cryptography.x509 import NameOID
+
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else certificate.subject.rfc4514_string()
 
 
 def _key(certificate: Certificate, least: int) -> tuple[str, bool]:

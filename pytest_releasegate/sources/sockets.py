@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_address
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -62,12 +63,20 @@ def addresses(host: str, limit: float, family: int = socket.AF_UNSPEC) -> list[t
 _NONE_OF_FAMILY = (socket.EAI_ADDRFAMILY, socket.EAI_NODATA) if hasattr(socket, "EAI_ADDRFAMILY") else ()
 
 
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 class Line:
     """A connection; whatever is not done when its time is up raises `TimeoutError`."""
 
     def __init__(self, address: Address, limit: float) -> None:
         self._until = monotonic() + limit
-        self.socket = socket.create_connection(address, timeout=limit)
+        self.socket = self._connected(address)
 
     def __enter__(self) -> Line:
         return self
@@ -77,13 +86,37 @@ class Line:
     ) -> None:
         self.socket.close()
 
-    def ready(self) -> socket.socket:
-        """The socket, with the time that is left as its timeout."""
+    def _connected(self, address: Address) -> socket.socket:
+        """A socket to the first address of the host that takes the connection."""
+        host, port = address
+        failed: OSError | None = None
+        for number in [host] if _is_number(host) else [found for _, found in addresses(host, self._left())]:
+            try:
+                return socket.create_connection((number, port), timeout=self._left())
+            except OSError as error:
+                failed = error
+        raise failed or OSError("the name has no address")
+
+    def _left(self) -> float:
         left = self._until - monotonic()
         if left <= 0:
             raise TimeoutError
-        self.socket.settimeout(left)
+        return left
+
+    def ready(self) -> socket.socket:
+        """The socket, with the time that is left as its timeout."""
+        self.socket.settimeout(self._left())
         return self.socket
+
+    def hung_up(self, within: float) -> bool:
+        """Whether the other side closes within so many seconds, having said nothing."""
+        self.socket.settimeout(min(within, self._left()))
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
 
     def send(self, body: bytes) -> None:
         """Send all of it."""

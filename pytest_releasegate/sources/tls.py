@@ -13,7 +13,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import format_seconds
 from pytest_releasegate.sources import starttls
 from pytest_releasegate.sources.sockets import Line, addresses
-from pytest_releasegate.sources.tlshello import CIPHERS, Alert, chosen
+from pytest_releasegate.sources.tlshello import CIPHERS, Alert, chosen, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +26,11 @@ __all__ = [
     "Session",
     "accepted",
     "authority_file",
-    "chain_problem",
     "name_problem",
     "offer",
     "plain",
     "seen",
+    "verified",
 ]
 
 PROTOCOLS = {
@@ -44,6 +44,8 @@ PROTOCOLS = {
 _NO_ISSUER = (20, 21)
 """X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY and X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE."""
 _HINT = "; either the server leaves out an intermediate certificate, or its authority is none that is trusted here"
+_DER = 2
+"""ENCODING_DER of CPython's `_ssl`."""
 _FILTERS = Lock()
 """Filters of warnings belong to the whole process, and gates look at once."""
 _OTHER_NAME = (62, 64)
@@ -85,7 +87,7 @@ class Endpoint:
         """Read `host`, `host:port`, `[::1]:port` or a URL of a known scheme; raises `CannotLook` otherwise."""
         try:
             parts = urlsplit(text if "://" in text else f"https://{text}")
-            host, port = parts.hostname or "", parts.port
+            host, port = (parts.hostname or "").removesuffix("."), parts.port
         except ValueError:
             host, port = "", 0
         else:
@@ -103,14 +105,18 @@ class Session:
     protocol: str
     cipher: str
     certificate: bytes
+    issuers: tuple[bytes, ...] = ()
+    """Where the chain was verified, the certificates that lead from the server's to what is trusted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an offered protocol was not agreed on; `by` is who ended it: the server, this machine, or nobody."""
+    """Why an offered protocol was not agreed on; `by` is who ended it: the server, or nobody."""
 
     by: str
     reason: str
+    abrupt: bool = False
+    """Whether the connection was broken off without a word, as a limiter does it too."""
 
 
 def authority_file(root: Path, name: str) -> str:
@@ -132,8 +138,8 @@ def seen(endpoint: Endpoint, limit: float) -> Session:
         raise _unreachable(endpoint, error, limit) from None
 
 
-def chain_problem(endpoint: Endpoint, ca: str, limit: float) -> str:
-    """Why the chain does not verify against the authority's file or the system's; empty when it does."""
+def verified(endpoint: Endpoint, ca: str, limit: float) -> Session | str:
+    """The session with a chain that verifies by the authority's file or the system's; or why it does not."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     try:
@@ -141,7 +147,10 @@ def chain_problem(endpoint: Endpoint, ca: str, limit: float) -> str:
     except OSError as error:
         raise CannotLook(f"ca: cannot read {ca}: {_words(error)}", "name a PEM file with certificates") from None
     _allow_old(context)
-    code, words = _verification(endpoint, context, limit)
+    found = _verification(endpoint, context, limit)
+    if isinstance(found, Session):
+        return found
+    code, words = found
     return words + (_HINT if code in _NO_ISSUER else "")
 
 
@@ -149,32 +158,35 @@ def name_problem(endpoint: Endpoint, certificate: bytes, limit: float) -> str:
     """Why the certificate is not for this host; empty when it is, whoever signed it and whenever it ends."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=certificate)
+    context.hostname_checks_common_name = False  # no browser does
     # Trusting the certificate itself leaves its name as the question; OpenSSL asks for it before dates and signatures.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     _allow_old(context)
-    code, words = _verification(endpoint, context, limit)
-    return words if code in _OTHER_NAME else ""
+    found = _verification(endpoint, context, limit)
+    return found[1] if isinstance(found, tuple) and found[0] in _OTHER_NAME else ""
 
 
 def offer(endpoint: Endpoint, protocol: str, limit: float) -> Session | Refusal:
     """Offer this protocol alone, and say what became of it."""
     version = PROTOCOLS[protocol]
     context = _permissive(version, version)
-    if not _can_offer(context, protocol):
-        return Refusal("this machine", f"its OpenSSL does not offer {protocol}")
+    possible = _can_offer(context, protocol)
     try:
-        return _handshake(endpoint, context, limit)
+        with _connected(endpoint, limit) as line:
+            return _shaken(line, endpoint, context) if possible else _greeted(line, endpoint, version)
     except TimeoutError:
         return Refusal("nobody", f"no answer within {format_seconds(limit)}")
+    except (Alert, ConnectionAbortedError) as error:
+        return Refusal("the server" if isinstance(error, Alert) and error.refuses else "nobody", str(error))
     except OSError as error:
-        return Refusal("the server", _words(error))
+        return Refusal("the server", _words(error), abrupt=_is_abrupt(error))
 
 
 def accepted(endpoint: Endpoint, classes: Sequence[str], limit: float) -> str | Refusal:
     """Offer ciphers of these classes alone, and say which one of them the server takes."""
     offered = {number: name for each in classes for number, name in CIPHERS[each].items()}
     try:
-        with endpoint.connect(limit) as line:
+        with _connected(endpoint, limit) as line:
             number = chosen(line, endpoint.host, list(offered))
     except TimeoutError:
         return Refusal("nobody", f"no answer within {format_seconds(limit)}")
@@ -183,7 +195,7 @@ def accepted(endpoint: Endpoint, classes: Sequence[str], limit: float) -> str | 
     except ConnectionAbortedError as error:
         return Refusal("nobody", str(error))
     except (ConnectionResetError, BrokenPipeError) as error:
-        return Refusal("the server", _words(error))
+        return Refusal("the server", _words(error), abrupt=True)
     except OSError as error:
         raise _unreachable(endpoint, error, limit) from None
     return offered.get(number) or f"a cipher that was not offered ({number:#06x})"
@@ -235,21 +247,50 @@ def _allow_old(
 
 def _handshake(endpoint: Endpoint, context: ssl.SSLContext, limit: float) -> Session:
     with endpoint.connect(limit) as line:
-        secure = context.wrap_socket(line.ready(), server_hostname=endpoint.host)
-    with secure:
+        return _shaken(line, endpoint, context)
+
+
+def _connected(endpoint: Endpoint, limit: float) -> Line:
+    """A connection; that there is none says nothing of what would be refused on one."""
+    try:
+        return endpoint.connect(limit)
+    except OSError as error:
+        raise _unreachable(endpoint, error, limit) from None
+
+
+def _shaken(line: Line, endpoint: Endpoint, context: ssl.SSLContext) -> Session:
+    with context.wrap_socket(line.ready(), server_hostname=endpoint.host) as secure:
         cipher = secure.cipher()
         certificate = secure.getpeercert(binary_form=True) or b""
-        return Session(secure.version() or "unknown", cipher[0] if cipher else "unknown", certificate)
+        issuers = _issuers(secure) if context.verify_mode is ssl.CERT_REQUIRED else ()
+        return Session(secure.version() or "unknown", cipher[0] if cipher else "unknown", certificate, issuers)
 
 
-def _verification(endpoint: Endpoint, context: ssl.SSLContext, limit: float) -> tuple[int, str]:
+def _greeted(line: Line, endpoint: Endpoint, version: ssl.TLSVersion) -> Session:
+    """What becomes of a first message that is written here, since OpenSSL may be built to write none so old."""
+    number = spoken(line, endpoint.host, int(version))
+    return Session(ssl.TLSVersion(number).name.replace("_", "."), "a cipher of its time", b"")
+
+
+def _issuers(secure: ssl.SSLSocket) -> tuple[bytes, ...]:
+    ask = getattr(secure, "get_verified_chain", None)  # public since Python 3.13
+    if ask is not None:
+        return tuple(ask())[1:]
+    chain = getattr(secure, "_sslobj").get_verified_chain()  # noqa: B009  private before
+    return tuple(each.public_bytes(_DER) for each in chain)[1:]
+
+
+def _is_abrupt(error: OSError) -> bool:
+    return isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError))
+
+
+def _verification(endpoint: Endpoint, context: ssl.SSLContext, limit: float) -> Session | tuple[int, str]:
     try:
-        _handshake(endpoint, context, limit)
+        return _handshake(endpoint, context, limit)
     except ssl.SSLCertVerificationError as error:
         return error.verify_code, error.verify_message.rstrip(".")
     except (OSError, ValueError) as error:
         raise _unreachable(endpoint, error, limit) from None
-    return 0, ""
 
 
 def _unreachable(endpoint: Endpoint, error: Exception, limit: float) -> CannotLook:

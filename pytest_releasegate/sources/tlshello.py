@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.sources.sockets import Line
 
-__all__ = ["CIPHERS", "Alert", "chosen"]
+__all__ = ["CIPHERS", "Alert", "chosen", "spoken"]
 
 CIPHERS: dict[str, dict[int, str]] = {
     "null": {
@@ -89,6 +89,9 @@ CIPHERS: dict[str, dict[int, str]] = {
 """Ciphers by what is wrong with them, with the numbers and names of IANA's registry; the first five
 are what no server should accept any more (RFC 7465, RFC 8996, RFC 9325)."""
 
+_OF_TODAY = (0xC02B, 0xC02C, 0xC02F, 0xC030, 0xCCA8, 0xCCA9, 0x009E, 0x009F)
+"""ECDHE and DHE with AES in GCM or ChaCha20, which only TLS 1.2 has."""
+_TLS_1_2 = 0x0303
 _HANDSHAKE, _ALERT = 22, 21
 _SERVER_HELLO = 2
 _FATAL = 2
@@ -110,14 +113,29 @@ class Alert(ConnectionError):
 
 def chosen(line: Line, host: str, ciphers: Sequence[int]) -> int:
     """The one of these ciphers that the server takes; raises `Alert` or another `OSError` when it takes none."""
-    line.send(_record(_hello(host, ciphers)))
+    return _cipher(_answer(line, _hello(host, ciphers)))
+
+
+def spoken(line: Line, host: str, version: int) -> int:
+    """The protocol that the server takes where this is the newest; raises `Alert` or another `OSError` for none."""
+    ciphers = [*(_OF_TODAY if version >= _TLS_1_2 else ()), *(number for each in CIPHERS.values() for number in each)]
+    body = _answer(line, _hello(host, ciphers, version))
+    _cipher(body)
+    found = int.from_bytes(body[4:6])
+    if found > version:
+        raise ConnectionAbortedError("it answers with a protocol that was not offered")
+    return found
+
+
+def _answer(line: Line, hello: bytes) -> bytes:
+    line.send(_record(hello))
     for _ in range(_MOST_WARNINGS):
         kind, _, size = struct.unpack("!BHH", line.exactly(5))
         if kind not in (_HANDSHAKE, _ALERT) or not 2 <= size <= _LARGEST_RECORD:
             break
         body = line.exactly(size)
         if kind == _HANDSHAKE:
-            return _cipher(body)
+            return body
         if body[0] == _FATAL:
             raise Alert(body[1])
     raise ConnectionAbortedError("its answer is no TLS")
@@ -132,10 +150,17 @@ def _cipher(body: bytes) -> int:
     return int.from_bytes(body[at : at + 2])
 
 
-def _hello(host: str, ciphers: Sequence[int]) -> bytes:
+def _hello(host: str, ciphers: Sequence[int], version: int = _TLS_1_2) -> bytes:
     numbers = b"".join(struct.pack("!H", number) for number in (*ciphers, _NO_RENEGOTIATION))
     extensions = b"".join(_extensions(host))
-    body = b"\x03\x03" + secrets.token_bytes(32) + b"\x00" + _sized(numbers) + b"\x01\x00" + _sized(extensions)
+    body = (
+        struct.pack("!H", version)
+        + secrets.token_bytes(32)
+        + b"\x00"
+        + _sized(numbers)
+        + b"\x01\x00"
+        + _sized(extensions)
+    )
     return b"\x01" + len(body).to_bytes(3) + body
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ from pydantic import ValidationError
 
 from pytest_releasegate.checks.tcp import Tcp
 from pytest_releasegate.model import Environment, Ok, Status
+from pytest_releasegate.sources import sockets
 from pytest_releasegate.testing import FakeClock, look
 
 if TYPE_CHECKING:
@@ -77,7 +80,7 @@ def has_ipv6() -> bool:
 
 
 def run(**fields: Any) -> Look:
-    return look(Tcp(**fields), Environment(name="test"), variables={})
+    return look(Tcp(**fields), Environment(name="test"), variables={"HOST": "127.0.0.1"})
 
 
 def said(result: Look) -> list[str]:
@@ -187,9 +190,7 @@ def test_way_that_this_machine_lacks_cannot_tell(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("127.0.0.1", "'127.0.0.1' names no host and port"),
-        ("127.0.0.1:99999", "names no host and port"),
-        ("https://a.example.org:443/x", "names no host and port"),
+        ("${env:HOST}", "'127.0.0.1' names no host and port"),
         ("${env:NOWHERE}", "NOWHERE is not set"),
         ("nobody.invalid:443", "nobody.invalid: "),
         ("a..b:443", "a..b: "),
@@ -205,3 +206,69 @@ def test_wrong_declarations_are_refused() -> None:
         Tcp()
     with pytest.raises(ValidationError, match="about the ports under `open`"):
         Tcp(closed="a:1", banner="x")
+
+
+@contextmanager
+def hollow(reset: bool = False) -> Iterator[str]:
+    """A port that takes each connection and closes it at once, as a proxy does that has nothing behind it."""
+    over = threading.Event()
+
+    def accept() -> None:
+        while not over.is_set():
+            connection, _ = listener.accept()
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            over.set()
+            with suppress(OSError), socket.create_connection(listener.getsockname(), timeout=1):
+                pass
+            thread.join()
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("fields", [{}, {"not_banner": "1.4"}])
+def test_a_port_that_closes_what_it_took_does_not_answer(reset: bool, fields: dict[str, Any]) -> None:
+    with hollow(reset) as at:
+        result = run(open=at, within="2s", **fields)
+    assert result.status is Status.FAILED
+    closing = "it takes the connection and closes it at once: is the service up behind it?"
+    told = said(result)[0].removeprefix(f"{at} over IPv4: expected answers within 2s, got ")
+    assert told in ((closing, "Connection reset by peer") if reset else (closing,))
+
+
+def test_a_port_that_says_its_line_and_closes_answers() -> None:
+    with listening(b"Mon Jan  5 09:00:00 2026\r\n") as at:
+        assert run(open=at).status is Status.PASSED
+
+
+def test_many_addresses_of_a_name_take_no_longer_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the connections may take what is left, not all of the time again."""
+    waits: list[float] = []
+
+    def slow(address: object, timeout: float) -> socket.socket:
+        waits.append(timeout)
+        clock.now += timeout / 2
+        raise TimeoutError
+
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(sockets, "addresses", lambda host, limit: [(2, f"192.0.2.{last}") for last in range(9)])
+    monkeypatch.setattr(sockets, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(socket, "create_connection", slow)
+    with pytest.raises(TimeoutError):
+        sockets.Line(("app.example.org", 443), 8.0)
+    assert waits[:3] == [8.0, 4.0, 2.0]
+    assert sum(waits) / 2 <= 8.0
+
+
+@pytest.mark.parametrize("name", ["app.example.org", "app.example.org:99999", "https://a.example.org:443/x"])
+@pytest.mark.parametrize("field", ["open", "closed"])
+def test_what_names_no_port_is_refused_before_a_release(field: str, name: str) -> None:
+    with pytest.raises(ValidationError, match="names no host and port"):
+        Tcp.model_validate({field: [name]})

@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import ValidationError
 
 from pytest_releasegate.checks.tls import Tls
 from pytest_releasegate.model import Environment, Ok, Status
-from pytest_releasegate.sources import tls
+from pytest_releasegate.sources import sockets, tls
 from pytest_releasegate.sources.pgfiles import give
 from pytest_releasegate.sources.pgserver import PostgresServer
 from pytest_releasegate.testing import FakeClock, look
@@ -32,12 +36,13 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC)
 AUTHORITY = trustme.CA()
+CURVE = ec.SECP256R1()
 _VERSION = slice(9, 11)
 _TLS_1_2 = b"\x03\x03"
 
 
 @contextmanager
-def listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+def listening(serve: Callable[[socket.socket], None], listener: socket.socket | None = None) -> Iterator[str]:
     """A server that hands each connection to `serve`; the value is its `host:port`."""
     over = threading.Event()
 
@@ -49,27 +54,28 @@ def listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
                     connection.settimeout(5)
                     serve(connection)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listener or socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
         thread = threading.Thread(target=accept)
         thread.start()
         try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
+            yield f"{host}:{port}"
         finally:
             over.set()
-            with suppress(OSError), socket.create_connection(listener.getsockname(), timeout=1):
+            with suppress(OSError), socket.create_connection((host, port), timeout=1):
                 pass
             thread.join()
 
 
 def shake(
-    certificate: trustme.LeafCert,
+    certificate: trustme.LeafCert | Issued,
     lowest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
     highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     ciphers: str = "ALL:!aNULL",
 ) -> Callable[[socket.socket], None]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
     context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+    certificate.configure_cert(context)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version, context.maximum_version = lowest, highest
@@ -244,17 +250,20 @@ def test_no_answer_to_an_old_protocol_cannot_tell(root: Path) -> None:
     ]
 
 
-def test_protocols_that_cannot_be_offered_here_are_shown_or_cannot_tell(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("protocol", ["TLSv1", "TLSv1_1"])
+def test_protocols_that_no_library_here_offers_are_offered_all_the_same(
+    root: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
-    monkeypatch.setattr(ssl, "HAS_TLSv1", False)
-    with listening(shake(AUTHORITY.issue_cert("127.0.0.1"))) as at:
-        lenient, strict = run(root, at), run(root, at, refuse_below="required")
-    assert (lenient.status, strict.status) == (Status.PASSED, Status.INCONCLUSIVE)
-    assert said(lenient) == said(strict)
-    assert said(strict) == [
-        f"{at} TLSv1: expected refused, got its OpenSSL does not offer TLSv1; look from a machine whose OpenSSL can"
-    ]
+    monkeypatch.setattr(ssl, f"HAS_{protocol}", False)
+    leaf, version = AUTHORITY.issue_cert("127.0.0.1"), protocol.replace("_", ".")
+    with listening(shake(leaf)) as at:
+        modern = run(root, at)
+    with listening(shake(leaf, getattr(ssl.TLSVersion, protocol))) as at:
+        old = run(root, at)
+    line = f"{at} {version}: expected refused, got accepted with a cipher of its time"
+    assert (modern.status, said(modern)) == (Status.PASSED, [])
+    assert [str(one) for one in modern.findings if f" {version}: expected refused, got refused (" in str(one)]
+    assert (old.status, line in said(old)) == (Status.FAILED, True)
 
 
 def test_servers_that_do_not_shake_hands_are_errors(root: Path) -> None:
@@ -284,14 +293,13 @@ def test_unreachable_endpoints_are_errors_and_keep_what_was_found(root: Path) ->
 @pytest.mark.parametrize(
     ("endpoint", "message"),
     [
-        ("http://127.0.0.1", "'http://127.0.0.1' names no TLS endpoint"),
-        ("127.0.0.1:port", "'127.0.0.1:port' names no TLS endpoint"),
+        ("${env:PLAIN}", "'http://127.0.0.1' names no TLS endpoint"),
         ("${env:NOWHERE}", "the environment variable NOWHERE is not set"),
         ("/", "environment 'test' has no base_url"),
     ],
 )
 def test_endpoints_that_name_nothing_are_errors(root: Path, endpoint: str, message: str) -> None:
-    result = look(Tls(endpoints=(endpoint,)), root=root, variables={})
+    result = look(Tls(endpoints=(endpoint,)), root=root, variables={"PLAIN": "http://127.0.0.1"})
     assert (result.status, message in result.message) == (Status.ERROR, True)
 
 
@@ -661,3 +669,176 @@ def test_redirect_from_plain_http(root: Path, target: bytes, actual: str) -> Non
 def test_hsts_without_https_is_refused() -> None:
     with pytest.raises(ValidationError, match="no endpoint is"):
         Tls(endpoints="database:app", hsts="180d")
+
+
+def key_of(bits: int = 0) -> Any:
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits) if bits else ec.generate_private_key(CURVE)
+
+
+def certify(
+    name: str, key: Any, by: tuple[x509.Name, Any] | None = None, *, days: float = 90, san: bool = False
+) -> x509.Certificate:
+    """A certificate by this issuer, by itself without one; authorities are those without a name of a host."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    issuer, signing = by or (subject, key)
+    made = (
+        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=name.startswith("The "), path_length=None), critical=True)
+    )
+    if san:
+        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    return made.sign(signing, hashes.SHA256())
+
+
+class Issued:
+    """A host's certificate by an intermediate one of a root, as a server is configured with it."""
+
+    def __init__(self, host: str, *, days: float = 90, bits: int = 0, san: bool = True) -> None:
+        root_key, middle_key, key = key_of(), key_of(bits), key_of()
+        self.root = certify("The Root", root_key, days=3000)
+        middle = certify("The Intermediate", middle_key, (self.root.subject, root_key), days=days)
+        leaf = certify(host, key, (middle.subject, middle_key), san=san)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        self.pem = private + b"".join(each.public_bytes(Encoding.PEM) for each in (leaf, middle))
+
+    def configure_cert(self, context: ssl.SSLContext) -> None:
+        """As of `trustme.LeafCert`."""
+        with trustme.Blob(self.pem).tempfile() as file:
+            context.load_cert_chain(file)
+
+
+def run_issued(root: Path, monkeypatch: pytest.MonkeyPatch, issued: Issued) -> Look:
+    """Look at a server of the host `app.example.org`, whose root is trusted."""
+    (root / "root.pem").write_bytes(issued.root.public_bytes(Encoding.PEM))
+    known = {"app.example.org": [(2, "127.0.0.1")]}
+    monkeypatch.setattr(sockets, "addresses", lambda host, limit: known[host])
+    monkeypatch.setattr(tls, "addresses", lambda host, limit: known[host])
+    with listening(shake(issued)) as at:
+        return run(root, at.replace("127.0.0.1", "app.example.org"), ca="root.pem")
+
+
+def test_a_chain_through_an_intermediate_certificate_passes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = run_issued(root, monkeypatch, Issued("app.example.org"))
+    assert (seen.status, said(seen)) == (Status.PASSED, [])
+    assert [line for line in map(str, seen.findings) if "issuers days left: expected >= 14 days, got 89 days" in line]
+
+
+def test_an_intermediate_certificate_that_ends_tomorrow_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = run_issued(root, monkeypatch, Issued("app.example.org", days=1.1))
+    assert seen.status is Status.FAILED
+    (line,) = said(seen)
+    assert "issuers days left: expected >= 14 days, got 1 days, until " in line
+    assert line.endswith(" (The Intermediate)")
+
+
+def test_a_weak_key_of_an_intermediate_certificate_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = run_issued(root, monkeypatch, Issued("app.example.org", bits=1024))
+    assert seen.status is Status.FAILED
+    (line,) = said(seen)
+    assert line.endswith("issuer 'The Intermediate' key: expected >= 2048 bits, or 224 on a curve, got RSA, 1024 bits")
+
+
+def test_a_name_that_stands_only_in_the_subject_is_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As browsers have it since 2017."""
+    seen = run_issued(root, monkeypatch, Issued("app.example.org", san=False))
+    assert seen.status is Status.FAILED
+    (line,) = said(seen)
+    assert "certificate: expected for app.example.org, got Hostname mismatch" in line
+
+
+@contextmanager
+def also(serve: Callable[[socket.socket], None], at: str) -> Iterator[None]:
+    """Another server, on the port of the first at another address of this machine."""
+    try:
+        listener = socket.create_server(("127.0.0.2", int(at.rpartition(":")[2])))
+    except OSError:
+        pytest.skip("this machine has one address on loopback")
+    with listening(serve, listener):
+        yield
+
+
+def two_addresses(monkeypatch: pytest.MonkeyPatch, second: str = "127.0.0.2") -> None:
+    known = [(2, "127.0.0.1"), (2, second)]
+    monkeypatch.setattr(sockets, "addresses", lambda host, limit: known)
+    monkeypatch.setattr(tls, "addresses", lambda host, limit: known)
+
+
+def test_another_address_with_an_old_certificate_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_addresses(monkeypatch)
+    new = AUTHORITY.issue_cert("app.example.org")
+    old = AUTHORITY.issue_cert("app.example.org", not_after=NOW + timedelta(days=2))
+    with listening(shake(new)) as at:
+        name = at.replace("127.0.0.1", "app.example.org")
+        with also(shake(old), at):
+            differ = run(root, name)
+        with also(shake(new), at):
+            same = run(root, name)
+    assert (same.status, said(same)) == (Status.PASSED, [])
+    assert f"{name} (127.0.0.2): expected the same certificate, got the same" in map(str, same.findings)
+    assert differ.status is Status.FAILED
+    assert [line.partition(",")[0] for line in said(differ)] == [f"{name} (127.0.0.2) days left: expected >= 14 days"]
+
+
+def test_an_address_that_cannot_be_reached_is_shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_addresses(monkeypatch, "255.255.255.255")
+    with listening(shake(AUTHORITY.issue_cert("app.example.org"))) as at:
+        name = at.replace("127.0.0.1", "app.example.org")
+        seen = run(root, name)
+    assert seen.status is Status.PASSED
+    assert said(seen)[0].startswith(f"{name} (255.255.255.255): expected the same certificate, got cannot connect")
+
+
+def only(times: int, serve: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    """A server behind a limiter: after so many connections it resets all that come."""
+    left = iter(range(times))
+
+    def limited(connection: socket.socket) -> None:
+        if next(left, None) is None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            serve(connection)
+
+    return limited
+
+
+def test_a_limiter_that_breaks_off_every_connection_refuses_no_protocol(root: Path) -> None:
+    with listening(only(3, shake(AUTHORITY.issue_cert("127.0.0.1"), ssl.TLSVersion.TLSv1))) as at:
+        seen = run(root, at)
+    assert seen.status is Status.ERROR
+    assert f"{at}: " in seen.message
+
+
+def test_a_server_that_is_gone_refuses_no_protocol(root: Path) -> None:
+    left = iter(range(3))
+
+    def leaving(connection: socket.socket) -> None:
+        if next(left, None) == 2:
+            listener.close()
+        modern(connection)
+
+    modern = shake(AUTHORITY.issue_cert("127.0.0.1"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listening(leaving, listener) as at:
+        seen = run(root, at)
+    assert seen.status is Status.ERROR
+    assert "cannot connect: Connection refused" in seen.message
+
+
+def test_a_server_that_breaks_off_old_protocols_alone_refuses_them(root: Path) -> None:
+    modern = shake(AUTHORITY.issue_cert("127.0.0.1"))
+
+    def serve(connection: socket.socket) -> None:
+        if connection.recv(_VERSION.stop, socket.MSG_PEEK)[_VERSION] >= _TLS_1_2:
+            modern(connection)
+
+    with listening(serve) as at:
+        seen = run(root, at)
+    assert (seen.status, said(seen)) == (Status.PASSED, [])
+
+
+@pytest.mark.parametrize("text", ["http://app.example.org", "app.example.org:port", "imaps://a.example", "a.example:0"])
+def test_endpoints_that_name_nothing_are_refused_before_a_release(text: str) -> None:
+    with pytest.raises(ValidationError, match="names no TLS endpoint"):
+        Tls(endpoints=(text,))

@@ -15,6 +15,7 @@ from pytest_releasegate.sources.answers import Away, answered, document, private
 from pytest_releasegate.sources.flags import Flags, Shape, once_each
 from pytest_releasegate.sources.paging import require_whole
 from pytest_releasegate.sources.postgres import connect, first_rows, one_statement
+from pytest_releasegate.sources.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ class FeatureFlags(Parameters):
         for name in sorted(found.states.keys() - self.flags.keys()):
             observe = self.undeclared == "observe"
             actual = f"{_written(found.states[name])}, not declared"
-            yield find(f"flag {name}", expected="declared", actual=actual, ok=False, observe=observe)
+            yield find(f"flag {visible(name)}", expected="declared", actual=actual, ok=False, observe=observe)
         yield counted("flags", len(self.flags.keys() & found.states.keys()), len(self.flags))
 
     def _read(self, context: Context) -> Flags:

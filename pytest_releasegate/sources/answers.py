@@ -94,9 +94,9 @@ def instant(text: Any) -> datetime | None:
     for read in (datetime.fromisoformat, _of_browsers, parsedate_to_datetime):
         try:
             found = read(text)
-        except (ValueError, TypeError, IndexError):
+            return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):
             continue
-        return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
     return None
 
 

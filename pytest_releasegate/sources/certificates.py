@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.check import find
 from pytest_releasegate.model import Ok
+from pytest_releasegate.sources.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +50,7 @@ def _called(certificate: Certificate) -> str:
     from cryptography.x509 import NameOID
 
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else certificate.subject.rfc4514_string()
+    return visible(str(names[0].value) if names else certificate.subject.rfc4514_string())
 
 
 def _key(certificate: Certificate, least: int) -> tuple[str, bool]:

@@ -14,6 +14,7 @@ from time import monotonic
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import format_seconds
 from pytest_releasegate.sources.sockets import Address, Line, addresses, split_address
+from pytest_releasegate.sources.text import visible
 
 __all__ = ["TYPES", "Record", "Reply", "ask", "followed", "server_address", "system_servers", "wire_name"]
 
@@ -215,7 +216,7 @@ def _records(message: bytes, at: int, count: int) -> list[Record]:
         if at + size > len(message):
             raise _Garbled("a record ends after the message")
         if family == _INTERNET and kind in TYPES.values():
-            found.append(Record(owner, kind, ttl, _value(message, kind, at, size)))
+            found.append(Record(owner, kind, ttl, visible(_value(message, kind, at, size))))
         at += size
     return found
 

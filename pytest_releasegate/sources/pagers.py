@@ -13,7 +13,7 @@ from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.answers import Away, answered, bare, document, instant, list_at, private_url, require_ok
 from pytest_releasegate.sources.paging import require_whole
 from pytest_releasegate.sources.statuspages import IMPACTS, page
-from pytest_releasegate.sources.text import OneOrMore
+from pytest_releasegate.sources.text import OneOrMore, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,7 +85,7 @@ class Incident:
         severity = f", {'/'.join(self.severities)}" if self.severities else ""
         service = f", of {self.services[0]}" if self.services else ""
         since = f", since {self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
-        return f"{self.status}{severity}{service}{since}"
+        return visible(f"{self.status}{severity}{service}{since}")
 
 
 def listed(source: Source, context: Context) -> tuple[int, list[Incident]]:
@@ -225,7 +225,7 @@ def _of_json(source: Source, one: dict[str, Any], url: str) -> Incident:
             raise CannotLook(f"{bare(url)}: an item has no '{field}'", f"set `{name}`; {nearest(field, sorted(one))}")
     status = _words(_at(one, source.status))
     return Incident(
-        id=str(_at(one, source.id)),
+        id=visible(str(_at(one, source.id))),
         status=status[0] if status else "of an unknown status",
         severities=_words(_at(one, source.severity)),
         services=_words(_at(one, source.service)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.sources.text import visible
 
 if TYPE_CHECKING:
     from pytest_releasegate.sources.sockets import Line
@@ -72,7 +73,7 @@ def _expect(reply: list[str], code: str, what: str) -> None:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 120 else f"{text[:120]}..."
+    return visible(text if len(text) <= 120 else f"{text[:120]}...")
 
 
 def _postgres(line: Line, who: str) -> None:
@@ -100,12 +101,15 @@ def plain(line: Line, login: tuple[str, str] | None, who: str) -> Plain:
     if kind != b"E" or not 4 < size < _LARGEST:
         raise CannotLook(f"{who}: it does not answer PostgreSQL's start of a connection", "is it PostgreSQL?")
     fields = {part[:1]: part[1:].decode(errors="replace") for part in line.exactly(size - 4).split(b"\0") if part}
-    code = fields.get(b"C", "")
-    refused = True if code == _NOT_LET_IN else None
+    code, by = fields.get(b"C", ""), fields.get(b"R", _DOORKEEPER)
+    refused = True if code == _NOT_LET_IN and by == _DOORKEEPER else None
+    code = visible(code)
     return Plain(refused, f"refused ({code})" if refused else f"an error of another kind ({code})")
 
 
 _PROTOCOL = 3 << 16
 _LARGEST = 64 * 1024
+_DOORKEEPER = "ClientAuthentication"
+"""The routine of PostgreSQL that goes by `pg_hba.conf`; others say 28000 too, of a role that it does not have."""
 _NOT_LET_IN = "28000"
 """The SQLSTATE of who is turned away by `pg_hba.conf` before a password is asked for."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources.answers import answered, bare, document, instant, require_ok
+from pytest_releasegate.sources.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,8 +53,12 @@ class Component:
     group: str = ""
     group_id: str = ""
 
+    def __post_init__(self) -> None:
+        if not all(isinstance(text, str) for text in (self.id, self.name, self.group, self.group_id)):
+            raise TypeError("a component's name or id is no text")
+
     def __str__(self) -> str:
-        return f"{self.group} / {self.name}" if self.group else self.name
+        return visible(f"{self.group} / {self.name}" if self.group else self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ def read(found: Any, url: str, kind: str = "auto") -> Page:
         raise CannotLook(f"{bare(url)} is no status page of a known format: its keys are {keys}", "name its `format`")
     try:
         return FORMATS[name](found, url)
-    except (KeyError, TypeError, AttributeError, ValueError) as wrong:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as wrong:
         what = f"{bare(url)} is not as pages of {name} are: {type(wrong).__name__} {wrong}"
         raise CannotLook(what[:300], "is the URL right, and the `format`?") from None
 
@@ -158,7 +163,7 @@ def _impact(one: dict[str, Any]) -> str:
 
 
 def _state(word: Any) -> str:
-    text = str(word or "unknown").lower()
+    text = visible(str(word or "unknown").lower())
     return _WORDS.get(text, text)
 
 
@@ -173,7 +178,7 @@ def _statuspage(found: dict[str, Any], url: str) -> Page:
     if updated is None:
         raise ValueError("page.updated_at is no instant")
     return Page(
-        name=found["page"]["name"],
+        name=visible(found["page"]["name"]),
         format="statuspage",
         url=url,
         updated=updated,
@@ -192,9 +197,9 @@ def _id(one: dict[str, Any]) -> str:
 
 def _of_statuspage(one: dict[str, Any]) -> Event:
     return Event(
-        name=one["name"],
-        state=one["status"],
-        impact=str(one.get("impact") or "unknown"),
+        name=visible(one["name"]),
+        state=visible(one["status"]),
+        impact=visible(str(one.get("impact") or "unknown")),
         start=instant(one.get("scheduled_for") or one.get("started_at") or one.get("created_at")),
         end=instant(one.get("scheduled_until")),
         components=frozenset(part["id"] for part in one.get("components") or ()),
@@ -207,7 +212,7 @@ def _betterstack(found: dict[str, Any], url: str) -> Page:
     sections = {str(one["id"]): one["attributes"]["name"] for one in parts if one["type"] == "status_page_section"}
     reports = list(_reports(parts))
     return Page(
-        name=about["company_name"],
+        name=visible(about["company_name"]),
         format="betterstack",
         url=url,
         updated=instant(about.get("updated_at")),
@@ -234,7 +239,7 @@ def _reports(parts: list[dict[str, Any]]) -> Iterator[tuple[bool, Event]]:
         yield (
             planned,
             Event(
-                name=about["title"],
+                name=visible(about["title"]),
                 state=state,
                 impact="maintenance" if planned else _IMPACT_OF.get(state, state),
                 start=instant(about.get("starts_at")),
@@ -249,7 +254,7 @@ def _reports(parts: list[dict[str, Any]]) -> Iterator[tuple[bool, Event]]:
 def _instatus(found: dict[str, Any], url: str) -> Page:
     about = found["page"]
     return Page(
-        name=about["name"],
+        name=visible(about["name"]),
         format="instatus",
         url=url,
         updated=None,
@@ -268,8 +273,8 @@ def _of_instatus(one: dict[str, Any]) -> Event:
     start = instant(one.get("started") or one.get("start"))
     minutes = float(one.get("duration") or 0)
     return Event(
-        name=one["name"],
-        state=one["status"].lower(),
+        name=visible(one["name"]),
+        state=visible(one["status"].lower()),
         impact=_impact(one),
         start=start,
         end=start + timedelta(minutes=minutes) if start and minutes else None,

@@ -536,3 +536,29 @@ def test_a_page_that_moved_says_where_to(vendor: StandIn) -> None:
 def test_a_page_whose_shape_changed_is_never_green(vendor: StandIn, path: str, found: Any) -> None:
     vendor.routes = {path: (200, found)}
     assert run(vendor).status in NEVER_GREEN
+
+
+def test_words_of_a_page_move_no_cursor(vendor: StandIn) -> None:
+    forged = "\x1b[2Jwell\nAcme: open incidents: expected none, got none\r\u202e"
+    page = {**ATLASSIAN["page"], "name": f"Acme{forged}"}
+    parts = [component("c1", forged, status="major_outage"), component("c2", "API", status=forged)]
+    found = atlassian(page=page, components=parts, incidents=[event(forged, [], status=forged, impact=forged)])
+    vendor.routes[SUMMARY] = (200, found)
+    seen = run(vendor)
+    assert seen.status is Status.FAILED
+    assert all(text.isprintable() for finding in seen.findings for text in (finding.name, finding.actual))
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (SUMMARY, atlassian(page={**ATLASSIAN["page"], "updated_at": "9999-12-31T23:59:59-23:00"})),
+        (SUMMARY, atlassian(components=[component("c1", "API") | {"name": 5}])),
+        (SHORT, {**INSTATUS, "activeMaintenances": [{**INSTATUS["activeMaintenances"][0], "duration": "1e300"}]}),
+    ],
+)
+def test_values_that_no_page_has_are_said_to_be_none(vendor: StandIn, path: str, found: Any) -> None:
+    vendor.routes = {path: (200, found)}
+    seen = run(vendor)
+    assert seen.status is Status.ERROR
+    assert "is not as pages of" in seen.message

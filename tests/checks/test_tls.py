@@ -510,6 +510,12 @@ def test_a_real_database_speaks_tls_and_refuses_who_comes_without(root: Path, re
     ("user", "start", "status", "words"),
     [
         ("", b"E\0\0\0\x10C28000\0Mx\0\0\0", Status.INCONCLUSIVE, "not tried: the connection string names no user"),
+        (
+            "app@",
+            b"E\0\0\0\x25C28000\0RInitializeSessionUserId\0\0",
+            Status.INCONCLUSIVE,
+            "an error of another kind (28000)",
+        ),
         ("app@", b"E\0\0\0\x10C53300\0Mx\0\0\0", Status.INCONCLUSIVE, "an error of another kind (53300)"),
         ("app@", b"HTTP/1.1 400 Bad Request", Status.ERROR, "does not answer PostgreSQL's start of a connection"),
     ],

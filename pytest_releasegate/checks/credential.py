@@ -38,6 +38,11 @@ _TAKES: dict[str, tuple[str, ...]] = {
     "smtp": ("user",),
     "github": (),
 }
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "twilio": ("account",),
+    "supabase_storage": ("api", "bucket"),
+    "s3": ("bucket", "user"),
+}
 
 
 class Credential(Parameters):
@@ -90,6 +95,9 @@ class Credential(Parameters):
     def _only_its_own(self) -> Credential:
         """What a service does not look at would seem to be looked at."""
         taken = {*_TAKES[self.service], "service", "key", "api", "ca", "scopes", "expires_in"}
+        for name in _NEEDS.get(self.service, ()):
+            if not getattr(self, name):
+                raise ValueError(f"{self.service} needs `{name}`; it takes {', '.join(sorted(taken))}")
         for name in type(self).model_fields:
             if name not in taken and getattr(self, name):
                 raise ValueError(f"{self.service} takes no `{name}`; it takes {', '.join(sorted(taken))}")

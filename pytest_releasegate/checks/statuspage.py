@@ -6,13 +6,13 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, format_duration
-from pytest_releasegate.sources.answers import Away, bare
+from pytest_releasegate.sources.answers import Away, absolute, bare
 from pytest_releasegate.sources.statuspages import IMPACTS, STATES, Component, Event, Page, page
 from pytest_releasegate.sources.text import OneOrMore, shown
 
@@ -41,7 +41,7 @@ class Statuspage(Parameters):
     kind: ClassVar[str] = "statuspage"
     shorthand: ClassVar[str] = "url"
 
-    url: Annotated[str, Field(min_length=1)]
+    url: Annotated[str, Field(min_length=1), AfterValidator(absolute)]
     """The page's address, or that of its JSON; may hold references."""
     format: Literal["auto", "statuspage", "betterstack", "instatus"] = "auto"
     """Whose page it is (`statuspage` is Atlassian's); by default the first whose JSON the page answers."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urljoin, urlsplit
 
-from pydantic import Field, StrictInt, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StrictInt, StringConstraints, field_validator, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
@@ -41,6 +41,12 @@ _NOT_HTTPS = (_DATABASE, "smtp:", "smtps:", "postgres:", "postgresql:")
 _Class = Literal["null", "anonymous", "export", "rc4", "des", "cbc", "no_forward_secrecy"]
 
 
+def _plain_http(text: str) -> str:
+    if text.startswith(("http://", "${")):
+        return text
+    raise ValueError(f"'{text}' is no plain URL; write it as http://host/")
+
+
 class Tls(Parameters):
     """Each endpoint's chain, host name, days left, key, protocols and ciphers; the denominator is the endpoints.
 
@@ -70,7 +76,7 @@ class Tls(Parameters):
     """The fewest bits of an RSA or DSA key; a key on an elliptic curve needs 224, which is about as strong."""
     hsts: Duration | None = None
     """The shortest time for which each https endpoint must bind browsers to HTTPS (Strict-Transport-Security)."""
-    redirect_from: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^(http://|\$\{)")], ...], OneOrMore] = ()
+    redirect_from: Annotated[tuple[Annotated[str, AfterValidator(_plain_http)], ...], OneOrMore] = ()
     """Plain http URLs that must redirect to HTTPS at once, on the same host."""
     plain: Literal["ignored", "refused"] = "ignored"
     """Whether `database:` servers must refuse who comes without TLS, and mail servers offer no login before it."""

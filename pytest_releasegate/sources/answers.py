@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["Away", "allowed", "answered", "document", "instant", "is_loopback", "list_at", "private_url", "require_ok"]
+__all__ = [
+    "Away",
+    "absolute",
+    "allowed",
+    "answered",
+    "document",
+    "instant",
+    "is_loopback",
+    "list_at",
+    "private_url",
+    "require_ok",
+]
 
 _SECONDS = 20.0
 _MOST_BYTES = 8 * 1024 * 1024
@@ -41,6 +52,13 @@ def answered(context: Context, url: str, headers: Mapping[str, str] | None = Non
     if answer.status == _BUSY or answer.status >= _BROKEN:
         raise Away(f"{bare(answer.url)} answered {answer.status} {answer.reason}".strip())
     return answer
+
+
+def absolute(url: str) -> str:
+    """The text itself; raises `ValueError` where it is no whole URL, no path from the root and no reference."""
+    if url.startswith(("https://", "http://", "/", "${")):
+        return url
+    raise ValueError(f"'{url}' is no URL; write it as https://{url}")
 
 
 def bare(url: str) -> str:

@@ -10,7 +10,17 @@ from pydantic import Field, model_validator
 
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.params import Parameters
-from pytest_releasegate.sources.answers import Away, answered, bare, document, instant, list_at, private_url, require_ok
+from pytest_releasegate.sources.answers import (
+    Away,
+    absolute,
+    answered,
+    bare,
+    document,
+    instant,
+    list_at,
+    private_url,
+    require_ok,
+)
 from pytest_releasegate.sources.paging import require_whole
 from pytest_releasegate.sources.statuspages import IMPACTS, page
 from pytest_releasegate.sources.text import OneOrMore, visible
@@ -63,6 +73,8 @@ class Source(Parameters):
             raise ValueError(f"`{self.of}` needs a `token`, by reference")
         if self.of not in _OWN and not self.url:
             raise ValueError(f"`{self.of}` needs a `url`")
+        if self.url and self.of != "json":
+            absolute(self.url)
         if self.token and "${" not in self.token:
             raise ValueError("token: expected a reference such as ${env:NAME}, got the secret itself")
         return self

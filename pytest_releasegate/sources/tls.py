@@ -281,7 +281,10 @@ def _issuers(secure: ssl.SSLSocket) -> tuple[bytes, ...]:
 
 
 def _is_abrupt(error: OSError) -> bool:
-    return isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError))
+    """Whether nothing was said: what OpenSSL tells of an alert is no such error."""
+    return not isinstance(error, ssl.SSLError) or isinstance(
+        error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+    )
 
 
 def _verification(endpoint: Endpoint, context: ssl.SSLContext, limit: float) -> Session | tuple[int, str]:

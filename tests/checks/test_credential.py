@@ -133,7 +133,12 @@ def vendor(server: StandIn) -> StandIn:
 def run(vendor: StandIn, service: str, value: str = KEY, environment: Environment | None = None, **fields: Any) -> Look:
     place = {} if environment and environment.protected else {"api": vendor.url}
     check = Credential(**{"service": service, "key": "${env:KEY}", **place, **FIELDS[service], **fields})
-    return look(check, environment or Environment(name="staging"), clock=FakeClock(NOW), variables={"KEY": value})
+    return look(
+        check,
+        environment or Environment(name="staging", values={"none": ""}),
+        clock=FakeClock(NOW),
+        variables={"KEY": value},
+    )
 
 
 def said(seen: Look) -> list[str]:
@@ -372,8 +377,8 @@ def test_a_legacy_key_of_supabase_tells_its_role_and_when_it_ends(vendor: StandI
             "the key of stripe goes to https://api.stripe.com",
         ),
         ("supabase_storage", {"api": "http://acme.example"}, (200, BUCKET), "the key would be sent in the clear"),
-        ("supabase_storage", {"bucket": ""}, (200, BUCKET), "`bucket` is empty"),
-        ("twilio", {"account": ""}, (200, TWILIO), "`account` is empty"),
+        ("supabase_storage", {"bucket": "${value:none}"}, (200, BUCKET), "`bucket` is empty"),
+        ("twilio", {"account": "${value:none}"}, (200, TWILIO), "`account` is empty"),
         ("stripe", {}, (200, {"object": "account"}), "stripe: the answer is no balance with its mode"),
         ("stripe", {}, (200, b"<html>"), "/v1/balance answered 200 without a JSON object"),
         ("resend", {}, (200, {"data": 1}), "answered without a list 'data'"),
@@ -411,6 +416,9 @@ def test_a_key_that_was_set_badly_is_said(vendor: StandIn, key: str) -> None:
         ({"service": "stripe", "key": KEY}, "got the secret itself"),
         ({"service": "stripe", "key": "${env:K}", "mode": "any"}, "`mode: any` needs a `reason`"),
         ({"service": "smtp", "key": "${env:K}"}, "smtp needs `api`"),
+        ({"service": "twilio", "key": "${env:K}"}, "twilio needs `account`"),
+        ({"service": "s3", "key": "${env:K}", "user": "AK"}, "s3 needs `bucket`"),
+        ({"service": "supabase_storage", "key": "${env:K}", "bucket": "b"}, "supabase_storage needs `api`"),
         ({"service": "stripe", "key": "${env:K}", "domain": "a.example"}, "stripe takes no `domain`; it takes"),
         ({"service": "github", "key": "${env:K}", "mode": "any", "reason": "x"}, "github takes no `mode`"),
         ({"service": "paypal", "key": "${env:K}"}, "service"),

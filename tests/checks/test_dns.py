@@ -138,13 +138,22 @@ def fixed(message: bytes) -> bytes:
     return message[:6] + b"\0\0" + message[8:] if len(message) == end else message
 
 
+def two_of_one_port() -> tuple[socket.socket, socket.socket]:
+    """A socket for datagrams and one for connections; a port that is free for one may be taken for the other."""
+    for _ in range(50):
+        line = socket.socket(type=socket.SOCK_DGRAM)
+        line.bind(("127.0.0.1", 0))
+        with suppress(OSError):
+            return line, socket.create_server(line.getsockname())
+        line.close()
+    raise AssertionError("no port is free for both")
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[NameServer]:
-    with socket.socket(type=socket.SOCK_DGRAM) as line, socket.socket() as listener:
-        line.bind(("127.0.0.1", 0))
+    line, listener = two_of_one_port()
+    with line, listener:
         port = line.getsockname()[1]
-        listener.bind(("127.0.0.1", port))
-        listener.listen()
         server = NameServer(f"127.0.0.1:{port}")
         threads = [
             threading.Thread(target=serve_datagrams, args=(line, server)),

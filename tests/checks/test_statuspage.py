@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import ValidationError
 
 from pytest_releasegate.checks.statuspage import Statuspage
 from pytest_releasegate.model import Environment, Ok, Release, Status
@@ -562,3 +563,9 @@ def test_values_that_no_page_has_are_said_to_be_none(vendor: StandIn, path: str,
     seen = run(vendor)
     assert seen.status is Status.ERROR
     assert "is not as pages of" in seen.message
+
+
+def test_a_page_without_a_scheme_is_refused_before_a_release() -> None:
+    with pytest.raises(ValidationError, match=r"write it as https://status\.acme\.example"):
+        Statuspage(url="status.acme.example")
+    assert Statuspage(url="/status").url == "/status"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.sources.http import Answer, Query, Unknown, Unreachable, ask
+from pytest_releasegate.sources.http import Answer, Query, Unknown, Unreachable, ask, public_url
 from pytest_releasegate.sources.tls import authority_file
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def absolute(url: str) -> str:
 
 
 def bare(url: str) -> str:
-    """The URL without its query, which may hold what nobody should read."""
-    return url.partition("?")[0]
+    """The URL without its query and its password, which nobody should read."""
+    return public_url(url).partition("?")[0]
 
 
 def require_ok(answer: Answer, hint: str = "is the URL right?") -> Answer:

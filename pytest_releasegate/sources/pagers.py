@@ -40,6 +40,7 @@ SEVERITIES = {"opsgenie": ("P1", "P2", "P3", "P4", "P5"), "statuspage": IMPACTS}
 """The severities of sources whose words are all known."""
 URGENCIES = ("high", "low")
 """What PagerDuty gives each incident, ranked by a person or not."""
+_OVER = ("resolved", "closed")
 _OWN = {"pagerduty": "https://api.pagerduty.com", "opsgenie": "https://api.opsgenie.com"}
 
 
@@ -109,7 +110,7 @@ def listed(source: Source, context: Context) -> tuple[int, list[Incident]]:
     try:
         return _READERS[source.of](source, url.rstrip("/"), token, context)
     except (KeyError, TypeError, AttributeError) as wrong:
-        what = f"{url.partition('?')[0]} is not as lists of {source.of} are: {type(wrong).__name__} {wrong}"
+        what = f"{bare(url)} is not as lists of {source.of} are: {type(wrong).__name__} {wrong}"
         raise CannotLook(what[:300], "is the URL right?") from None
 
 
@@ -175,7 +176,7 @@ def _opsgenie(source: Source, url: str, token: str, context: Context) -> tuple[i
         found += list_at(read, "data", place)
         following = (read.get("paging") or {}).get("next")
         if not following:
-            return len(found), [_of_opsgenie(one, names) for one in found if one["status"] == "open"]
+            return len(found), [_of_opsgenie(one, names) for one in found if one["status"] not in _OVER]
         place = _same_host(place, following)
     raise CannotLook(f"opsgenie: more than {len(found)} incidents are open", "close some")
 
@@ -184,7 +185,7 @@ def _same_host(place: str, following: str) -> str:
     """Where the next page is: the token goes to no other host."""
     joined = urljoin(place, following)
     if urlsplit(joined)[:2] != urlsplit(place)[:2]:
-        raise CannotLook(f"{place.partition('?')[0]}: its next page is on another host", "is `url` right?")
+        raise CannotLook(f"{bare(place)}: its next page is on another host", "is `url` right?")
     return joined
 
 

@@ -38,16 +38,16 @@ def _told(found: Any, path: str, number: int) -> Iterator[str]:
     for key in path.split(".") if path else ():
         if not isinstance(place, dict):
             return
-        yield from _beside(place, number, deep=True)
+        yield from _beside(place, number, depth=2)
         place = place.get(key)
 
 
-def _beside(place: dict[str, Any], number: int, *, deep: bool = False) -> Iterator[str]:
+def _beside(place: dict[str, Any], number: int, *, depth: int, after: bool = False) -> Iterator[str]:
     for key, value in place.items():
         name = re.sub(r"[^a-z]", "", key.lower())
-        if isinstance(value, dict) and deep and name in _AROUND:
-            yield from (f"{key}.{inner}" for inner in _beside(value, number))
-        elif _means_more(name, value, number, after=not deep):
+        if isinstance(value, dict) and depth and name in _AROUND:
+            yield from (f"{key}.{inner}" for inner in _beside(value, number, depth=depth - 1, after=True))
+        elif _means_more(name, value, number, after=after):
             yield key
 
 

@@ -20,7 +20,7 @@ from pytest_releasegate.sources.http import Answer, Query, ask, public_url
 if TYPE_CHECKING:
     from pytest_releasegate.check import Context
 
-__all__ = ["Object", "S3Prefix", "objects", "signed"]
+__all__ = ["Object", "S3Prefix", "bucket_url", "objects", "signed"]
 
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _MOST_PAGES = 50
@@ -75,7 +75,7 @@ def objects(source: S3Prefix, context: Context) -> list[Object]:
     )
     texts = (source.bucket, source.endpoint, source.prefix)
     bucket, endpoint, prefix = (context.resolve(text, secret=False) for text in texts)
-    url = f"{endpoint.rstrip('/')}/{bucket}" if endpoint else f"https://{bucket}.s3.{source.region}.amazonaws.com/"
+    url = bucket_url(bucket, source.region, endpoint)
     found: list[Object] = []
     token = ""
     for _ in range(_MOST_PAGES):
@@ -86,6 +86,17 @@ def objects(source: S3Prefix, context: Context) -> list[Object]:
         if not token:
             return found
     raise CannotLook(f"{bucket}/{prefix} holds more than {len(found)} objects", "name a longer `prefix`")
+
+
+def bucket_url(bucket: str, region: str, endpoint: str) -> str:
+    """Where a bucket is; one with dots in its name is not under the certificate of Amazon's other buckets."""
+    if endpoint:
+        return f"{endpoint.rstrip('/')}/{bucket}"
+    return (
+        f"https://s3.{region}.amazonaws.com/{bucket}"
+        if "." in bucket
+        else f"https://{bucket}.s3.{region}.amazonaws.com/"
+    )
 
 
 def signed(url: str, query: dict[str, str], signer: Signer, now: datetime) -> tuple[str, dict[str, str]]:

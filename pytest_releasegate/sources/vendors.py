@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
-from pytest_releasegate.sources.answers import allowed, answered, instant, is_loopback, private_url
-from pytest_releasegate.sources.s3 import Signer, signed
+from pytest_releasegate.sources.answers import allowed, answered, bare, instant, is_loopback, private_url
+from pytest_releasegate.sources.s3 import Signer, bucket_url, signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,7 +78,7 @@ def base(name: str, key: Key, context: Context) -> str:
         return OWN[name]
     if context.environment.protected or not is_loopback(key.api):
         where = "nowhere else on a protected environment" if is_loopback(key.api) else "else only to this machine"
-        raise CannotLook(f"api {key.api}: the key of {name} goes to {OWN[name]}, and {where}", "leave `api` out")
+        raise CannotLook(f"api {bare(key.api)}: the key of {name} goes to {OWN[name]}, and {where}", "leave `api` out")
     return key.api.rstrip("/")
 
 
@@ -173,7 +173,7 @@ def s3(key: Key, context: Context) -> Told:
     """List at most one object of the bucket, with a signed request."""
     bucket = _needed("bucket", key.bucket, "the bucket's name")
     region = key.region or "us-east-1"
-    url = f"{private_url(key.api).rstrip('/')}/{bucket}" if key.api else f"https://{bucket}.s3.{region}.amazonaws.com/"
+    url = bucket_url(bucket, region, private_url(key.api) if key.api else "")
     signer = Signer(_needed("user", key.user, "the access key's id"), key.key, region, key.token)
     # the signature holds for minutes around the real time
     whole, headers = signed(url, {"list-type": "2", "max-keys": "1"}, signer, datetime.now(UTC))
@@ -261,7 +261,7 @@ def _not_valid(answer: Answer, code: str, service: str, refused: tuple[int, ...]
     if answer.status in _REFUSED:
         why = "which says nothing of the key" if own else f"not in the words of {service}: something else may refuse it"
         return Told(valid=Ok.CANNOT_TELL, said=f"{answer.status}, {why}")
-    raise CannotLook(f"{answer.url.partition('?')[0]} answered {said}", "is the account right, or `api`?")
+    raise CannotLook(f"{bare(answer.url)} answered {said}", "is the account right, or `api`?")
 
 
 def _document(answer: Answer) -> dict[str, Any] | None:
@@ -276,7 +276,7 @@ def _object(answer: Answer) -> dict[str, Any]:
     found = _document(answer)
     if found is not None:
         return found
-    what = f"{answer.url.partition('?')[0]} answered {answer.status} without a JSON object"
+    what = f"{bare(answer.url)} answered {answer.status} without a JSON object"
     raise CannotLook(what, "is `api` right?")
 
 

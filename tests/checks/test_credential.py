@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pytest_releasegate.checks.credential import Credential
 from pytest_releasegate.model import Environment, Ok, Status
 from pytest_releasegate.sources import vendors
-from pytest_releasegate.sources.s3 import Signer, signed
+from pytest_releasegate.sources.s3 import Signer, bucket_url, signed
 from pytest_releasegate.testing import FakeClock, look
 from tests.checks.mailserver import Mail, mail_server
 from tests.standin import Asked, Reply, StandIn, standing_in
@@ -638,3 +638,32 @@ def test_a_mail_server_whose_name_is_not_known_is_inconclusive() -> None:
     check = Credential(service="smtp", key="${env:WORD}", user="mailer", api="smtp://no-such-host.invalid")
     seen = look(check, Environment(name="staging"), variables={"WORD": WORD})
     assert seen.status is Status.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("service", "api", "fields"),
+    [
+        ("stripe", "https://me:s3cr3t-word@stripe.example", {}),
+        ("supabase_storage", "http://me:s3cr3t-word@acme.example", {"bucket": "b"}),
+        ("smtp", "pop3://me:s3cr3t-word@mail.example", {"user": "u"}),
+        ("smtp", "smtp://me:s3cr3t-word@no-such-host.invalid", {"user": "u"}),
+    ],
+)
+def test_a_password_in_an_address_is_not_said(service: str, api: str, fields: dict[str, str]) -> None:
+    check = Credential.model_validate({"service": service, "key": "${env:KEY}", "api": api, **fields})
+    seen = look(check, Environment(name="staging"), variables={"KEY": KEY})
+    assert seen.status in (Status.ERROR, Status.INCONCLUSIVE)
+    assert "s3cr3t" not in repr(seen)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "url"),
+    [
+        ("notes", "https://notes.s3.eu-west-1.amazonaws.com/"),
+        ("notes.acme.example", "https://s3.eu-west-1.amazonaws.com/notes.acme.example"),
+    ],
+)
+def test_a_bucket_with_dots_is_asked_for_by_path(bucket: str, url: str) -> None:
+    """Amazon's certificate is for one name under its own."""
+    assert bucket_url(bucket, "eu-west-1", "") == url
+    assert bucket_url(bucket, "eu-west-1", "http://127.0.0.1:9000/") == f"http://127.0.0.1:9000/{bucket}"

@@ -315,6 +315,7 @@ def test_an_incident_that_nobody_has_ranked_yet_counts(
         {"pagination_meta": {"after": "01FCNDV6P870EA6S7TK1DSYDG0", "total_record_count": 9}},
         {"total": 2},
         {"meta": {"total_count": 2}},
+        {"meta": {"pagination": {"next_offset": 25, "size": 25, "total_count": 40}}},
     ],
 )
 def test_a_json_list_of_which_more_pages_are_there_is_not_taken_for_all(vendor: StandIn, more: dict[str, Any]) -> None:
@@ -410,3 +411,18 @@ def test_a_field_that_a_list_has_not_is_named(vendor: StandIn) -> None:
 def test_a_source_whose_name_is_not_known_is_inconclusive() -> None:
     check = Incidents.model_validate({"sources": [{"of": "statuspage", "url": "https://s.no-such-host.invalid"}]})
     assert look(check, Environment(name="test")).status is Status.INCONCLUSIVE
+
+
+def test_an_incident_of_opsgenie_that_is_neither_resolved_nor_closed_is_open(vendor: StandIn) -> None:
+    vendor.routes["/v1/incidents"] = (200, {"data": [OPSGENIE | {"status": "reopened"}]})
+    assert run(vendor, GENIE).status is Status.FAILED
+    vendor.routes["/v1/incidents"] = (200, {"data": [OPSGENIE | {"status": "closed"}]})
+    assert run(vendor, GENIE).status is Status.PASSED
+
+
+@pytest.mark.parametrize("url", ["http://me:s3cr3t-word@genie.example", "https://me:s3cr3t-word@genie.invalid"])
+def test_a_password_in_an_address_is_not_said(url: str) -> None:
+    check = Incidents.model_validate({"sources": [{**GENIE, "url": url}]})
+    seen = look(check, Environment(name="test"), variables={"TOKEN": "t0ken-t0ken"})
+    assert seen.status in (Status.ERROR, Status.INCONCLUSIVE)
+    assert "s3cr3t" not in repr(seen)

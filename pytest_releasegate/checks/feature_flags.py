@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
@@ -121,7 +122,7 @@ class FeatureFlags(Parameters):
         for name, state in rows:
             if str(name) in found.states:
                 raise CannotLook(f"the query: the flag '{name}' is there twice", "ask for one state of each")
-            found.states[str(name)] = state
+            found.states[str(name)] = float(state) if isinstance(state, Decimal) else state
         return found
 
     def _place(self, whole: Any, where: str) -> Any:

@@ -34,7 +34,7 @@ __all__ = ["Tls"]
 
 _DAY = 86400.0
 _MOVED = (301, 302, 303, 307, 308)
-_SEVERAL, _AT_ONCE, _OTHERS_SECONDS = 2, 8, 5.0
+_SEVERAL, _AT_ONCE, _MOST_OTHERS, _OTHERS_SECONDS = 2, 8, 32, 5.0
 _SAME = "the same certificate"
 _DATABASE = "database:"
 _NOT_HTTPS = (_DATABASE, "smtp:", "smtps:", "postgres:", "postgresql:")
@@ -128,6 +128,11 @@ class Tls(Parameters):
         looked.add(session.certificate)
         certified = list(self._certified(endpoint, session, ca, context))
         yield from certified
+        for kind in ("RSA", "ECDSA"):
+            second = tls.of_kind(endpoint, kind, self._limit(context))
+            if second is not None and second.certificate not in looked:
+                looked.add(second.certificate)
+                yield from self._certified(endpoint, second, ca, context, kind)
         yield self._protocol(endpoint, session)
         asked = [*self._refused(endpoint, context), *self._weak(endpoint, context)]
         yield from (finding for finding, _ in asked)
@@ -139,27 +144,35 @@ class Tls(Parameters):
             refused = any(finding.ok is Ok.NO for finding in certified[:2])
             yield self._hsts(endpoint, ca, self.hsts, context, refused=refused)
 
-    def _certified(self, endpoint: tls.Endpoint, session: tls.Session, ca: str, context: Context) -> Iterator[Finding]:
+    def _certified(
+        self, endpoint: tls.Endpoint, session: tls.Session, ca: str, context: Context, kind: str = ""
+    ) -> Iterator[Finding]:
         """What is to say of a certificate: its chain and name first, then its dates and strength."""
         certificate = _parsed(endpoint, session.certificate)
-        context.attach(f"{endpoint}.txt", "text/plain", _evidence(endpoint, session, certificate))
-        chain = tls.verified(endpoint, ca, self._limit(context))
+        where = f"{endpoint} ({kind})" if kind else str(endpoint)
+        context.attach(f"{where}.txt", "text/plain", _evidence(endpoint, session, certificate))
+        chain = tls.verified(endpoint, ca, self._limit(context), kind)
         problem = chain if isinstance(chain, str) else ""
-        yield find(f"{endpoint} chain", expected="verifies", actual=problem or "verifies", ok=not problem)
-        name = tls.name_problem(endpoint, session.certificate, self._limit(context))
+        yield find(f"{where} chain", expected="verifies", actual=problem or "verifies", ok=not problem)
+        name = tls.name_problem(endpoint, session.certificate, self._limit(context), kind)
         wanted = f"for {endpoint.host}"
-        yield find(f"{endpoint} certificate", expected=wanted, actual=name or wanted, ok=not name)
-        yield from self._validity(endpoint, certificate, context.clock.now())
-        yield from certificates.strength(str(endpoint), certificate, self.min_rsa)
+        yield find(f"{where} certificate", expected=wanted, actual=name or wanted, ok=not name)
+        yield from self._validity(where, certificate, context.clock.now())
+        yield from certificates.strength(where, certificate, self.min_rsa)
         if isinstance(chain, tls.Session) and chain.issuers:
             issuers = [_parsed(endpoint, each) for each in chain.issuers]
-            yield from certificates.issuing(str(endpoint), issuers, self.min_days, context.clock.now())
+            yield from certificates.issuing(where, issuers, self.min_days, context.clock.now())
 
     def _others(self, endpoint: tls.Endpoint, ca: str, looked: set[bytes], context: Context) -> Iterator[Finding]:
         """The certificates at the further addresses of a name, one of which may have been forgotten."""
-        each = endpoint.each(self._limit(context)) if not endpoint.address else []
+        every = endpoint.each(self._limit(context)) if not endpoint.address else []
+        each = every[:_MOST_OTHERS]
         if len(each) < _SEVERAL:
             return
+        if len(every) > len(each):
+            actual = f"the first {len(each)} of {len(every)}"
+            name = f"{endpoint} further addresses"
+            yield find(name, expected="all looked at", actual=actual, ok=Ok.CANNOT_TELL, observe=True)
         limit = min(self._limit(context), _OTHERS_SECONDS)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(lambda one: _session(one, limit), each))
@@ -217,13 +230,13 @@ class Tls(Parameters):
     def _limit(self, context: Context) -> float:
         return context.remaining(self.handshake.total_seconds())
 
-    def _validity(self, endpoint: tls.Endpoint, certificate: Certificate, now: datetime) -> Iterator[Finding]:
+    def _validity(self, where: str, certificate: Certificate, now: datetime) -> Iterator[Finding]:
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if begin > now:
-            yield find(f"{endpoint} valid from", expected=f"<= {now:%Y-%m-%d %H:%MZ}", actual=_day(begin), ok=False)
+            yield find(f"{where} valid from", expected=f"<= {now:%Y-%m-%d %H:%MZ}", actual=_day(begin), ok=False)
         days = math.floor((end - now).total_seconds() / _DAY)
         left = f"{days} days, until {_day(end)}" if days >= 0 else f"expired on {_day(end)}"
-        yield find(f"{endpoint} days left", expected=f">= {self.min_days} days", actual=left, ok=days >= self.min_days)
+        yield find(f"{where} days left", expected=f">= {self.min_days} days", actual=left, ok=days >= self.min_days)
 
     def _protocol(self, endpoint: tls.Endpoint, session: tls.Session) -> Finding:
         names = list(tls.PROTOCOLS)

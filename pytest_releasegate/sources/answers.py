@@ -72,6 +72,8 @@ def require_ok(answer: Answer, hint: str = "is the URL right?") -> Answer:
         return answer
     refused = answer.status in (401, 403)
     what = f"{bare(answer.url)} answered {answer.status} {answer.reason}".strip()
+    if "Location" in answer.headers:
+        hint = f"it moved to {bare(answer.headers['Location'])}"
     raise CannotLook(what, "its token is wrong, or may not read this" if refused else hint)
 
 

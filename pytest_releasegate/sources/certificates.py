@@ -27,7 +27,14 @@ _BROKEN = ("md5", "sha1")
 
 def strength(name: str, certificate: Certificate, least: int) -> Iterator[Finding]:
     """One finding about the key, and one about the hash that was signed."""
-    words, ok = _key(certificate, least)
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    words: str
+    ok: bool | Ok
+    try:
+        words, ok = _key(certificate, least)
+    except (UnsupportedAlgorithm, ValueError):
+        words, ok = "of a kind that is not known here", Ok.CANNOT_TELL
     yield find(f"{name} key", expected=f">= {least} bits, or {_LEAST_CURVE} on a curve", actual=words, ok=ok)
     algorithm = certificate.signature_hash_algorithm
     hashed = algorithm.name if algorithm is not None else "part of the algorithm"
@@ -53,7 +60,7 @@ def _called(certificate: Certificate) -> str:
     return visible(str(names[0].value) if names else certificate.subject.rfc4514_string())
 
 
-def _key(certificate: Certificate, least: int) -> tuple[str, bool]:
+def _key(certificate: Certificate, least: int) -> tuple[str, bool | Ok]:
     from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 
     key = certificate.public_key()

@@ -21,12 +21,13 @@ _NEXT = ("next", "nextpage", "nextcursor", "nextpagetoken", "nextpageurl", "next
 _MORE = ("more", "hasmore", "hasnext", "hasnextpage", "moreavailable")
 _TOTAL = ("total", "totalcount", "totalrecordcount", "totalitems", "totalresults")
 _PAGES = ("totalpages", "pagecount", "lastpage")
+_LONGEST = 4096
 _LINK = re.compile(r"""rel\s*=\s*["']?[^"',;]*\bnext\b""", re.IGNORECASE)
 
 
 def require_whole(answer: Answer, found: Any, path: str, number: int) -> None:
     """Raise `CannotLook` where the list at that path, of so many items, is one of several pages."""
-    link = "Link" if _LINK.search(answer.headers.get("Link", "")) else ""
+    link = "Link" if _LINK.search(answer.headers.get("Link", "")[:_LONGEST]) else ""
     told = link or next(_told(found, path, number), "")
     if told:
         hint = "ask for all of it at once, such as with `?per_page=100`, or only for what counts"
@@ -56,7 +57,7 @@ def _means_more(name: str, value: Any, number: int, *, after: bool) -> bool:
     if name in _NEXT or (after and name == "after"):
         return bool(value)
     if name in _MORE:
-        return value is True
+        return value in (True, "true")
     if isinstance(value, bool) or not isinstance(value, int):
         return False
     return (name in _TOTAL and value > number) or (name in _PAGES and value > 1)

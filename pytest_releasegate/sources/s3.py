@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import unescape
@@ -18,13 +17,14 @@ from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.http import Answer, Query, ask, public_url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_releasegate.check import Context
 
-__all__ = ["Object", "S3Prefix", "bucket_url", "objects", "signed"]
+__all__ = ["Object", "S3Prefix", "bucket_url", "contents", "objects", "signed", "value"]
 
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _MOST_PAGES = 50
-_OBJECT = re.compile(r"<Contents>(.*?)</Contents>", re.DOTALL)
 
 
 class S3Prefix(Parameters):
@@ -81,8 +81,8 @@ def objects(source: S3Prefix, context: Context) -> list[Object]:
     for _ in range(_MOST_PAGES):
         parts = {"list-type": "2", "prefix": prefix, **({"continuation-token": token} if token else {})}
         answer = _asked(url, parts, signer, context)
-        found += [_object(text) for text in _OBJECT.findall(answer.text)]
-        token = _value("NextContinuationToken", answer.text)
+        found += [_object(text) for text in contents(answer.text)]
+        token = value("NextContinuationToken", answer.text)
         if not token:
             return found
     raise CannotLook(f"{bucket}/{prefix} holds more than {len(found)} objects", "name a longer `prefix`")
@@ -133,8 +133,8 @@ def _asked(url: str, query: dict[str, str], signer: Signer, context: Context) ->
     asked = Query(url=whole, headers=headers, max_size=8 * 1024 * 1024)
     answer = ask(asked, clock=context.clock, limit=context.remaining(30))
     if answer.status != 200:
-        code = _value("Code", answer.text) or answer.reason
-        hint = f"it says: {_value('Message', answer.text)}" if _value("Message", answer.text) else "check its keys"
+        code = value("Code", answer.text) or answer.reason
+        hint = f"it says: {value('Message', answer.text)}" if value("Message", answer.text) else "check its keys"
         raise CannotLook(f"{public_url(url)} answered {answer.status} {code}", hint[:300])
     if "<ListBucketResult" not in answer.text:
         raise CannotLook(f"{public_url(url)} did not answer with a listing", "does the endpoint speak S3?")
@@ -142,10 +142,20 @@ def _asked(url: str, query: dict[str, str], signer: Signer, context: Context) ->
 
 
 def _object(text: str) -> Object:
-    modified = datetime.fromisoformat(_value("LastModified", text))
-    return Object(_value("Key", text), modified, int(_value("Size", text)))
+    modified = datetime.fromisoformat(value("LastModified", text))
+    return Object(value("Key", text), modified, int(value("Size", text)))
 
 
-def _value(tag: str, text: str) -> str:
-    found = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    return unescape(found[1]) if found else ""
+def value(tag: str, text: str) -> str:
+    """What stands in the first of these tags; nothing without one."""
+    start = text.find(f"<{tag}>")
+    end = text.find(f"</{tag}>", start) if start >= 0 else -1
+    return unescape(text[start + len(tag) + 2 : end]) if end >= 0 else ""
+
+
+def contents(text: str) -> Iterator[str]:
+    """The objects of a listing, as they are written; searched once from its beginning to its end."""
+    start = text.find("<Contents>")
+    while start >= 0 and (end := text.find("</Contents>", start)) >= 0:
+        yield text[start + len("<Contents>") : end]
+        start = text.find("<Contents>", end)

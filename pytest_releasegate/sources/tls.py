@@ -27,6 +27,7 @@ __all__ = [
     "accepted",
     "authority_file",
     "name_problem",
+    "of_kind",
     "offer",
     "plain",
     "seen",
@@ -138,7 +139,25 @@ def seen(endpoint: Endpoint, limit: float) -> Session:
         raise _unreachable(endpoint, error, limit) from None
 
 
-def verified(endpoint: Endpoint, ca: str, limit: float) -> Session | str:
+def of_kind(endpoint: Endpoint, kind: str, limit: float) -> Session | None:
+    """The session with a certificate of this kind of key, `RSA` or `ECDSA`; None where the server has none."""
+    context = _permissive(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)
+    _narrow(context, kind)
+    try:
+        with _connected(endpoint, limit) as line:
+            return _shaken(line, endpoint, context)
+    except OSError:
+        return None
+
+
+def _narrow(context: ssl.SSLContext, kind: str) -> None:
+    """Take only certificates of this kind of key, where one is named; after TLS 1.2 ciphers settle that no more."""
+    if kind:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(f"a{kind}:@SECLEVEL=0")
+
+
+def verified(endpoint: Endpoint, ca: str, limit: float, kind: str = "") -> Session | str:
     """The session with a chain that verifies by the authority's file or the system's; or why it does not."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -147,6 +166,7 @@ def verified(endpoint: Endpoint, ca: str, limit: float) -> Session | str:
     except OSError as error:
         raise CannotLook(f"ca: cannot read {ca}: {_words(error)}", "name a PEM file with certificates") from None
     _allow_old(context)
+    _narrow(context, kind)
     found = _verification(endpoint, context, limit)
     if isinstance(found, Session):
         return found
@@ -154,7 +174,7 @@ def verified(endpoint: Endpoint, ca: str, limit: float) -> Session | str:
     return words + (_HINT if code in _NO_ISSUER else "")
 
 
-def name_problem(endpoint: Endpoint, certificate: bytes, limit: float) -> str:
+def name_problem(endpoint: Endpoint, certificate: bytes, limit: float, kind: str = "") -> str:
     """Why the certificate is not for this host; empty when it is, whoever signed it and whenever it ends."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=certificate)
@@ -162,6 +182,7 @@ def name_problem(endpoint: Endpoint, certificate: bytes, limit: float) -> str:
     # Trusting the certificate itself leaves its name as the question; OpenSSL asks for it before dates and signatures.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     _allow_old(context)
+    _narrow(context, kind)
     found = _verification(endpoint, context, limit)
     return found[1] if isinstance(found, tuple) and found[0] in _OTHER_NAME else ""
 

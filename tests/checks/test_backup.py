@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from pytest_releasegate.checks.backup import Backup
 from pytest_releasegate.model import Environment, Status
+from pytest_releasegate.sources import s3
 from pytest_releasegate.sources.ciphers import cipher_of
 from pytest_releasegate.sources.s3 import Signer, signed
 from pytest_releasegate.sources.sizes import shown_bytes
@@ -516,3 +517,12 @@ def test_sizes_are_read_back(written: str, number: int, shown: str) -> None:
 def test_wrong_parameters_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Backup(**wrong)
+
+
+def test_a_listing_that_opens_objects_and_closes_none_ends_soon() -> None:
+    """Each of them would be searched to the end of the text for its own."""
+    text = "<Contents><Key>" * 200_000
+    assert list(s3.contents(text)) == []
+    assert s3.value("Key", text) == ""
+    two = "<Contents><Key>a&amp;b</Key></Contents> <Contents><Key>c</Key></Contents><Contents>"
+    assert [s3.value("Key", each) for each in s3.contents(two)] == ["a&b", "c"]

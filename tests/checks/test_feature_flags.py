@@ -106,6 +106,8 @@ def test_flags_of_a_table(new_database: Any) -> None:
     assert (seen.status, said(seen)) == (Status.PASSED, [])
     seen = look(FeatureFlags(query=QUERY, flags={"care_plans": False, "booking": False}), environment)
     assert (seen.status, said(seen)) == (Status.FAILED, ["flag care_plans: expected false, got true"])
+    seen = look(FeatureFlags(query="select 'share', 0.1::numeric", flags={"share": 0.1}), environment)
+    assert seen.status is Status.PASSED
     for query, message in (
         ("select name from feature_flags", "the query gave 2 rows\n    select two columns"),
         ("select 'a', enabled from feature_flags", "the query: the flag 'a' is there twice"),

@@ -426,3 +426,20 @@ def test_a_password_in_an_address_is_not_said(url: str) -> None:
     seen = look(check, Environment(name="test"), variables={"TOKEN": "t0ken-t0ken"})
     assert seen.status in (Status.ERROR, Status.INCONCLUSIVE)
     assert "s3cr3t" not in repr(seen)
+
+
+def test_a_header_that_says_much_of_other_pages_is_read_soon(vendor: StandIn) -> None:
+    vendor.routes["/list"] = (200, [])
+    vendor.headers = {"Link": "rel=" * 15_000}
+    seen = run(vendor, {"of": "json", "url": "/list"})
+    vendor.headers = {}
+    assert seen.status is Status.PASSED
+
+
+def test_a_list_that_moved_says_where_to(vendor: StandIn) -> None:
+    vendor.routes["/list"] = (308, {})
+    vendor.headers = {"Location": "https://new.example/list?token=t"}
+    seen = run(vendor, {"of": "json", "url": "/list"})
+    vendor.headers = {}
+    assert seen.status is Status.ERROR
+    assert seen.message.endswith("answered 308 Permanent Redirect\n    it moved to https://new.example/list")

@@ -9,12 +9,13 @@ import threading
 import warnings
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -22,7 +23,7 @@ from pydantic import ValidationError
 
 from pytest_releasegate.checks.tls import Tls
 from pytest_releasegate.model import Environment, Ok, Status
-from pytest_releasegate.sources import sockets, tls
+from pytest_releasegate.sources import certificates, sockets, tls
 from pytest_releasegate.sources.pgfiles import give
 from pytest_releasegate.sources.pgserver import PostgresServer
 from pytest_releasegate.testing import FakeClock, look
@@ -848,3 +849,47 @@ def test_a_server_that_breaks_off_old_protocols_alone_refuses_them(root: Path) -
 def test_endpoints_that_name_nothing_are_refused_before_a_release(text: str) -> None:
     with pytest.raises(ValidationError, match="names no TLS endpoint"):
         Tls(endpoints=(text,))
+
+
+def test_a_second_certificate_of_another_kind_of_key_is_looked_at_too(root: Path) -> None:
+    """A server may have one for clients that know elliptic curves, and one for others."""
+    until = NOW + timedelta(days=2)
+    leaves = [
+        AUTHORITY.issue_cert("127.0.0.1"),
+        AUTHORITY.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA, not_after=until),
+    ]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for leaf in leaves:
+        leaf.configure_cert(context)
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(1)
+
+    with listening(serve) as at:
+        seen = run(root, at)
+    assert seen.status is Status.FAILED
+    assert [line.partition(",")[0] for line in said(seen)] == [f"{at} (RSA) days left: expected >= 14 days"]
+
+
+def test_a_key_that_nobody_here_knows_cannot_tell() -> None:
+    class Strange:
+        signature_hash_algorithm = None
+
+        def public_key(self) -> Any:
+            raise UnsupportedAlgorithm("of tomorrow")
+
+    first, _ = certificates.strength("it", cast("x509.Certificate", Strange()), 2048)
+    assert str(first) == "it key: expected >= 2048 bits, or 224 on a curve, got of a kind that is not known here"
+    assert first.ok is Ok.CANNOT_TELL
+
+
+def test_a_name_with_very_many_addresses_is_looked_at_in_part(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [(2, "127.0.0.1"), *((2, f"255.255.255.{last}") for last in range(60))]
+    monkeypatch.setattr(sockets, "addresses", lambda host, limit: known)
+    monkeypatch.setattr(tls, "addresses", lambda host, limit: known)
+    with listening(shake(AUTHORITY.issue_cert("app.example.org"))) as at:
+        name = at.replace("127.0.0.1", "app.example.org")
+        seen = run(root, name, refuse_ciphers=())
+    assert seen.status is Status.PASSED
+    assert f"{name} further addresses: expected all looked at, got the first 32 of 61" in said(seen)

@@ -32,6 +32,7 @@ Name = Annotated[str, StringConstraints(min_length=1)]
 Values = Annotated[tuple[Name, ...], OneOrMore, Field(min_length=1)]
 Records = dict[Name, dict[Type, Values]]
 _MOST_SHOWN = 120
+_POLICIES = ("v=spf1", "v=dmarc1")
 _WHOLE = "write the whole name, such as www.example.org"
 _ADDRESSES = {"A": (IPv4Address, "IPv4"), "AAAA": (IPv6Address, "IPv6")}
 
@@ -151,7 +152,15 @@ def _values(where: str, wanted: list[str], reply: Reply, kind: str, *, only: boo
     keys, there = {_key(text, kind) for text in wanted}, {_key(text, kind) for text in found}
     expected = ("" if only else "among them ") + shown([_cut(text) for text in wanted])
     ok = Ok.CANNOT_TELL if reply.outside else keys == there if only else keys <= there
-    return find(where, expected=expected, actual=_words(found, reply), ok=ok)
+    actual = _words(found, reply)
+    for word in _POLICIES:
+        if any(_says(text, word) for text in wanted) and sum(_says(text, word) for text in found) > 1:
+            ok, actual = False, f"{actual}, of which one may begin so, and receivers take none of them"
+    return find(where, expected=expected, actual=actual, ok=ok)
+
+
+def _says(text: str, word: str) -> bool:
+    return text.lower().replace(";", " ").split()[:1] == [word]
 
 
 def _key(text: str, kind: str) -> str:

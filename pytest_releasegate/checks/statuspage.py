@@ -166,7 +166,11 @@ class Statuspage(Parameters):
 
 def _is(component: Component, name: str) -> bool:
     names = (component.id, component.name, component.group, component.group_id, str(component))
-    return name.lower() in [text.lower() for text in names if text]
+    return _plain(name) in [_plain(text) for text in names if text]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 def _holds(text: str, word: str) -> bool:

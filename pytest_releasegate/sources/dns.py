@@ -185,7 +185,9 @@ def _read(message: bytes, number: int, query: bytes, kind: int, where: str) -> R
     if not (records or own or recursive):
         what = f"{where} does not answer for {wanted}: it neither holds it nor asks others"
         raise CannotLook(what, "name a server of the domain itself, or a resolver")
-    steps = followed(wanted, records)[0] if kind != TYPES["CNAME"] else []
+    steps, end = followed(wanted, records) if kind != TYPES["CNAME"] else ([], "")
+    if end in {one.owner.lower() for one in steps}:
+        raise CannotLook(f"{where}: the aliases of {wanted} lead in a circle", "see the zone's CNAME records")
     owners = {wanted.lower(), *(one.value.lower() for one in steps)}
     there = tuple(one for one in records if one.type == kind and one.owner.lower() in owners)
     return Reply(there, code == _NO_ERROR, own, tuple(steps), recursive)

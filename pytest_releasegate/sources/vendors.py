@@ -92,9 +92,10 @@ def resend(key: Key, context: Context) -> Told:
     if answer.status != 200:
         return _not_valid(answer, code, "resend")
     found = _objects(answer, "data")
-    known = {one.get("name"): _word(one.get("status")) for one in found}
-    status = known.get(key.domain) or f"no such domain among {len(known)}"
-    if key.domain not in known and _object(answer).get("has_more"):
+    known = {_domain(one.get("name")): _word(one.get("status")) for one in found}
+    wanted = _domain(key.domain)
+    status = known.get(wanted) or f"no such domain among {len(known)}"
+    if wanted not in known and _object(answer).get("has_more"):
         status, ok = f"{status}, and more pages are there", Ok.CANNOT_TELL
     else:
         ok = Ok.YES if status == "verified" else Ok.NO
@@ -298,6 +299,10 @@ def _at(place: Any, *path: str) -> Any:
     for name in path:
         place = place.get(name) if isinstance(place, dict) else None
     return place
+
+
+def _domain(name: Any) -> str:
+    return str(name).lower().rstrip(".")
 
 
 def _word(value: Any) -> str:

@@ -249,6 +249,7 @@ def test_a_bad_key_fails_and_says_why(vendor: StandIn, service: str, status: int
             Status.FAILED,
             ["domain old.example: expected verified, got no such domain among 2"],
         ),
+        ("resend", {"domain": "EHR.example."}, {"/domains": (200, DOMAINS)}, Status.PASSED, []),
         ("twilio", {}, {ACCOUNT: (403, TESTING)}, Status.PASSED, []),
         (
             "twilio",

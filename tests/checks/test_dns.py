@@ -447,3 +447,24 @@ def test_long_chains_of_aliases_and_loops_of_them_end() -> None:
     chain = [dns.Record(f"a{number}.example", 5, 60, f"a{number + 1}.example") for number in range(3000)]
     steps, end = dns.followed("A0.example", [*reversed(chain), dns.Record("a3000.example", 5, 60, "a0.example")])
     assert (len(steps), end) == (3001, "a0.example")
+
+
+def test_aliases_that_lead_in_a_circle_are_no_absence(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns, "_records", lambda *_: [dns.Record("old.example.org", 5, 60, "OLD.example.org")])
+    seen = run(server, absent={"old.example.org": "A"})
+    assert seen.status is Status.ERROR
+    assert "the aliases of old.example.org lead in a circle" in seen.message
+
+
+@pytest.mark.parametrize("policy", ["v=spf1 -all", "v=DMARC1; p=reject"])
+def test_two_policies_where_one_may_be_void_both(
+    server: NameServer, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    """RFC 7208, section 4.5, and RFC 7489, section 6.6.3."""
+    records = [("TXT", policy), ("TXT", f"{policy.partition(' ')[0]} ~other"), ("TXT", "site=1")]
+    monkeypatch.setitem(ZONE, "two.example.org", records)
+    seen = run(server, includes={"two.example.org": {"TXT": policy}})
+    assert seen.status is Status.FAILED
+    assert said(seen)[0].endswith(", of which one may begin so, and receivers take none of them")
+    monkeypatch.setitem(ZONE, "two.example.org", records[::2])
+    assert run(server, includes={"two.example.org": {"TXT": policy}}).status is Status.PASSED

@@ -569,3 +569,8 @@ def test_a_page_without_a_scheme_is_refused_before_a_release() -> None:
     with pytest.raises(ValidationError, match=r"write it as https://status\.acme\.example"):
         Statuspage(url="status.acme.example")
     assert Statuspage(url="/status").url == "/status"
+
+
+def test_white_space_in_names_is_no_difference(vendor: StandIn) -> None:
+    vendor.routes[SUMMARY] = (200, atlassian(components=[component("c1", " Edge  Functions\u00a0")]))
+    assert run(vendor, components="edge functions").status is Status.PASSED

@@ -83,6 +83,9 @@ class Dns(Parameters):
     @model_validator(mode="after")
     def _names_and_values(self) -> Dns:
         """What no zone can hold is absent everywhere, and found nowhere."""
+        for text in self.servers:
+            if "${" not in text:
+                _require_server(text)
         for name in (*self.exactly, *self.includes, *self.absent):
             _require_name(name, whole=name in self.absent)
         for records in (self.exactly, self.includes):
@@ -215,6 +218,13 @@ def _require_name(name: str, *, whole: bool) -> None:
         raise ValueError(str(wrong)) from None
     if whole and "." not in sent:
         raise ValueError(f"'{name}' is no whole name: {_WHOLE}")
+
+
+def _require_server(text: str) -> None:
+    try:
+        dns.server_address(text)
+    except CannotLook as wrong:
+        raise ValueError(str(wrong)) from None
 
 
 def _require_value(kind: str, value: str) -> None:

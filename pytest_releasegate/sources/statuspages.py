@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -116,12 +117,13 @@ def page(context: Context, url: str, kind: str = "auto", ca: str = "") -> Page:
     if url.partition("?")[0].endswith(".json"):
         return read(document(require_ok(answered(context, url, ca=ca))), url, kind)
     tried = []
+    home = re.split("[?#]", url)[0].rstrip("/")
     for name in FORMATS if kind == "auto" else (kind,):
-        place = f"{url.rstrip('/')}/{_PATHS[name]}"
+        place = f"{home}/{_PATHS[name]}"
         answer = answered(context, place, ca=ca)
         if kind != "auto" or (answer.status == 200 and answer.body.lstrip().startswith(b"{")):
             found = document(require_ok(answer))
-            return _with_components(context, read(found, place, name), url, ca)
+            return _with_components(context, read(found, place, name), home, ca)
         moved = answer.headers.get("Location", "")
         tried.append(f"{_PATHS[name]} ({answer.status}{f' to {bare(moved)}'[:200] if moved else ''})")
     hint = f"name its `format`, or the whole URL of its JSON; known: {', '.join(FORMATS)}"
@@ -286,7 +288,7 @@ def _with_components(context: Context, found: Page, url: str, ca: str) -> Page:
     """The page with its components, which Instatus lists in an answer of their own; without where it lists none."""
     if found.format != "instatus":
         return found
-    place = f"{url.rstrip('/')}/v3/components.json"
+    place = f"{url}/v3/components.json"
     answer = answered(context, place, ca=ca)
     if answer.status != 200:
         return found

@@ -468,3 +468,9 @@ def test_two_policies_where_one_may_be_void_both(
     assert said(seen)[0].endswith(", of which one may begin so, and receivers take none of them")
     monkeypatch.setitem(ZONE, "two.example.org", records[::2])
     assert run(server, includes={"two.example.org": {"TXT": policy}}).status is Status.PASSED
+
+
+@pytest.mark.parametrize("text", ["https://ns1.example.org", "ns1.example.org:port", "ns1.example.org:0"])
+def test_servers_that_are_no_address_are_refused_before_a_release(text: str) -> None:
+    with pytest.raises(ValidationError, match="names no host and port"):
+        Dns(absent={"old.example.org": ("A",)}, servers=(text,))

@@ -574,3 +574,9 @@ def test_a_page_without_a_scheme_is_refused_before_a_release() -> None:
 def test_white_space_in_names_is_no_difference(vendor: StandIn) -> None:
     vendor.routes[SUMMARY] = (200, atlassian(components=[component("c1", " Edge  Functions\u00a0")]))
     assert run(vendor, components="edge functions").status is Status.PASSED
+
+
+@pytest.mark.parametrize("end", ["/", "/#", "/#past-incidents", "?from=mail"])
+def test_the_address_of_a_page_is_taken_as_browsers_show_it(vendor: StandIn, end: str) -> None:
+    vendor.routes[SUMMARY] = (200, ATLASSIAN)
+    assert run(vendor, url=vendor.url + end).status is Status.PASSED

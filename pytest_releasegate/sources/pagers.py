@@ -154,15 +154,15 @@ def _require(source: Source, known: set[str]) -> None:
 
 
 def _of_pagerduty(one: dict[str, Any]) -> Incident:
-    words = ((one.get("priority") or {}).get("summary"), one.get("urgency"))
+    rank, urgency = _words((one.get("priority") or {}).get("summary")), _words(one.get("urgency"))
     service = one.get("service") or {}
     return Incident(
         id=f"#{one.get('incident_number') or one['id']}",
-        status=one["status"],
-        severities=tuple(word for word in words if word),
-        services=tuple(part for part in (service.get("summary"), service.get("id")) if part),
+        status=str(one["status"]),
+        severities=(*rank, *urgency),
+        services=(*_words(service.get("summary")), *_words(service.get("id"))),
         since=instant(one.get("created_at")),
-        unranked=not words[0],
+        unranked=not rank,
     )
 
 
@@ -192,8 +192,8 @@ def _same_host(place: str, following: str) -> str:
 def _of_opsgenie(one: dict[str, Any], names: dict[str, str]) -> Incident:
     return Incident(
         id=f"#{one.get('tinyId') or one['id']}",
-        status=one["status"],
-        severities=tuple(word for word in (one.get("priority"),) if word),
+        status=str(one["status"]),
+        severities=_words(one.get("priority")),
         services=tuple(word for part in one.get("impactedServices") or () for word in (names.get(part), part) if word),
         since=instant(one.get("createdAt")),
     )

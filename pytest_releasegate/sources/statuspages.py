@@ -170,11 +170,12 @@ def _state(word: Any) -> str:
 
 
 def _statuspage(found: dict[str, Any], url: str) -> Page:
-    groups = {one["id"]: one["name"] for one in found["components"] if one.get("group")}
+    groups = {one["id"]: one["name"] for one in found["components"] if one.get("group") is True}
+    shown = {_id(one) for one in found["components"]}
     components = (
         Component(one["id"], one["name"], _state(one["status"]), groups.get(one.get("group_id"), ""), _id(one))
         for one in found["components"]
-        if not one.get("group")
+        if one["id"] not in groups or one["id"] not in shown
     )
     updated = instant(found["page"]["updated_at"])
     if updated is None:

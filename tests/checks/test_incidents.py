@@ -443,3 +443,20 @@ def test_a_list_that_moved_says_where_to(vendor: StandIn) -> None:
     vendor.headers = {}
     assert seen.status is Status.ERROR
     assert seen.message.endswith("answered 308 Permanent Redirect\n    it moved to https://new.example/list")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"urgency": 5},
+        {"priority": {"summary": {"a": 1}}, "urgency": []},
+        {"service": {"summary": ["x"], "id": 7}},
+        {"status": 3},
+        {"incident_number": {"n": 1}},
+    ],
+)
+def test_an_incident_of_another_shape_is_open_all_the_same(vendor: StandIn, changes: dict[str, Any]) -> None:
+    vendor.routes["/incidents"] = (200, duty(FIRE | changes))
+    seen = run(vendor, PAGERDUTY, severities="P1")
+    assert "broke" not in seen.message
+    assert run(vendor, PAGERDUTY).status is Status.FAILED

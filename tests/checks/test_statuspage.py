@@ -580,3 +580,11 @@ def test_white_space_in_names_is_no_difference(vendor: StandIn) -> None:
 def test_the_address_of_a_page_is_taken_as_browsers_show_it(vendor: StandIn, end: str) -> None:
     vendor.routes[SUMMARY] = (200, ATLASSIAN)
     assert run(vendor, url=vendor.url + end).status is Status.PASSED
+
+
+def test_a_group_that_shows_none_of_its_parts_is_a_part_itself(vendor: StandIn) -> None:
+    lone = component("g9", "Telephony", status="major_outage") | {"group": True}
+    vendor.routes[SUMMARY] = (200, atlassian(components=[component("c1", "API"), lone]))
+    seen = run(vendor)
+    assert said(seen) == ["Acme: component Telephony: expected operational, got major_outage"]
+    assert run(vendor, components="Telephony").status is Status.FAILED

@@ -108,7 +108,8 @@ class Page:
     def unexplained(self) -> str:
         """Its word for the whole, where nothing on it says what is wrong; empty otherwise."""
         parts = (one for one in self.components if one.id != _WHOLE)
-        said = self.incidents or self.maintenances or any(one.status != "operational" for one in parts)
+        at_work = any(event.under_way or "maintenance" in self.state for event in self.maintenances)
+        said = self.incidents or at_work or any(one.status != "operational" for one in parts)
         return "" if said else self.state
 
 

@@ -588,3 +588,20 @@ def test_a_group_that_shows_none_of_its_parts_is_a_part_itself(vendor: StandIn) 
     seen = run(vendor)
     assert said(seen) == ["Acme: component Telephony: expected operational, got major_outage"]
     assert run(vendor, components="Telephony").status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("indicator", "state", "status"),
+    [
+        ("critical", "scheduled", Status.INCONCLUSIVE),
+        ("minor", "in_progress", Status.PASSED),
+        ("maintenance", "in_progress", Status.PASSED),
+    ],
+)
+def test_maintenance_to_come_explains_no_trouble_of_today(
+    vendor: StandIn, indicator: str, state: str, status: Status
+) -> None:
+    times = {"scheduled_for": "2026-01-09T08:00:00.000Z", "scheduled_until": "2026-01-09T10:00:00.000Z"}
+    planned = event("Disks", [EU], status=state, **times)
+    vendor.routes[SUMMARY] = (200, atlassian(scheduled_maintenances=[planned], status={"indicator": indicator}))
+    assert run(vendor, region="us-east-1").status is status

@@ -136,7 +136,7 @@ class Dns(Parameters):
                     yield _values(where, [context.resolve(text) for text in wanted], reply, kind, only=only)
             if kind in self.absent.get(name, ()):
                 found = [one.value for one in reply.records]
-                ok = Ok.CANNOT_TELL if reply.outside else not found
+                ok = Ok.CANNOT_TELL if reply.outside or reply.is_nowhere else not found
                 yield find(f"{where}", expected="absent", actual=_words(found, reply), ok=ok)
             elif self.ttl is not None and reply.records:
                 yield _ttl(where, self.ttl, reply)
@@ -189,6 +189,8 @@ def _words(found: list[str], reply: Reply) -> str:
         return f"an alias for {reply.outside}, which this server does not hold"
     if reply.aliases:
         return f"absent; an alias for {reply.aliases[-1].value}, which has none"
+    if reply.is_nowhere:
+        return "absent, and so is the whole domain: is the name written right?"
     return "absent" if reply.exists else "absent: there is no such name"
 
 

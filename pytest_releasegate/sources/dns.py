@@ -6,6 +6,7 @@ import re
 import secrets
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -22,6 +23,8 @@ TYPES = {"A": 1, "NS": 2, "CNAME": 5, "MX": 15, "TXT": 16, "AAAA": 28, "CAA": 25
 """The types of records that can be asked for, with their numbers."""
 
 _PORT = 53
+_SOA = 6
+_LEAST_DOTS = 2
 _RESOLVERS = Path("/etc/resolv.conf")
 _INTERNET = 1
 _TRUNCATED, _AUTHORITATIVE, _RESPONSE, _WANT_RECURSION, _RECURSIVE = 0x0200, 0x0400, 0x8000, 0x0100, 0x0080
@@ -59,6 +62,14 @@ class Reply:
     """The aliases that were followed, from the name on."""
     recursive: bool = True
     """Whether the server asks others for what it does not hold."""
+    zone: str | None = None
+    """The zone that a negative answer comes from, where the server says so."""
+
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether not even the domain of the name is there, by the word of a zone above it."""
+        known = self.exists or self.authoritative or self.zone is None
+        return not known and "." not in (self.zone or "")
 
     @property
     def outside(self) -> str:
@@ -190,7 +201,22 @@ def _read(message: bytes, number: int, query: bytes, kind: int, where: str) -> R
         raise CannotLook(f"{where}: the aliases of {wanted} lead in a circle", "see the zone's CNAME records")
     owners = {wanted.lower(), *(one.value.lower() for one in steps)}
     there = tuple(one for one in records if one.type == kind and one.owner.lower() in owners)
-    return Reply(there, code == _NO_ERROR, own, tuple(steps), recursive)
+    # a domain itself that is not there is always told by the zone above it
+    zone = None if there or wanted.count(".") < _LEAST_DOTS else _zone(message, at + 4, answers)
+    return Reply(there, code == _NO_ERROR, own, tuple(steps), recursive, zone)
+
+
+def _zone(message: bytes, at: int, answers: int) -> str | None:
+    """The owner of the SOA record that comes with a negative answer (RFC 2308); None without one."""
+    more = int.from_bytes(message[8:10])
+    with suppress(_Garbled, struct.error, IndexError):
+        for number in range(answers + more):
+            owner, at = _name(message, at)
+            kind, _, _, size = struct.unpack("!HHIH", message[at : at + 10])
+            at += 10 + size
+            if kind == _SOA and number >= answers:
+                return owner
+    return None
 
 
 def _require_answer(code: int, name: str, where: str) -> None:

@@ -71,6 +71,8 @@ class NameServer:
     lost: int = 0
     recursive: bool = True
     bare: bool = False
+    zone: str | None = None
+    """The zone that a negative answer is of; None leaves that out."""
     ttls: dict[str, int] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
@@ -90,6 +92,11 @@ class NameServer:
         if self.cut and datagram:
             return query[:2] + struct.pack("!5H", flags | 0x0200, 1, 0, 0, 0) + query[12:end]
         question = query[12:end] if self.code != OTHER else wire_name("other.example.org") + query[end - 4 : end]
+        if self.zone is not None and not found:
+            names = wire_name("ns1.example.org") + wire_name("hostmaster.example.org")
+            owner = wire_name(self.zone) if self.zone else b"\0"
+            record = owner + struct.pack("!HHIH", 6, 1, 60, len(names) + 20) + names + bytes(20)
+            return query[:2] + struct.pack("!5H", flags, 1, 0, 1, 0) + question + record
         body = b"".join(found) if self.code != GARBLED else b"\xc0\x0c\0\1\0\1\0\0"
         body = b"\xc0" + bytes([12 + len(question)]) + b"\0\1\0\1" if self.code == LOOPING else body
         return query[:2] + struct.pack("!5H", flags, 1, max(len(found), 1), 0, 0) + question + body
@@ -172,7 +179,7 @@ def running() -> Iterator[NameServer]:
 @pytest.fixture
 def server(running: NameServer) -> NameServer:
     running.code, running.own_word, running.cut, running.lost = 0, True, False, 0
-    running.recursive, running.bare, running.ttls = True, False, {}
+    running.recursive, running.bare, running.zone, running.ttls = True, False, None, {}
     running.asked.clear()
     return running
 
@@ -474,3 +481,23 @@ def test_two_policies_where_one_may_be_void_both(
 def test_servers_that_are_no_address_are_refused_before_a_release(text: str) -> None:
     with pytest.raises(ValidationError, match="names no host and port"):
         Dns(absent={"old.example.org": ("A",)}, servers=(text,))
+
+
+@pytest.mark.parametrize(
+    ("zone", "own_word", "status"),
+    [
+        ("org", False, Status.INCONCLUSIVE),
+        ("", False, Status.INCONCLUSIVE),
+        ("exmaple.org", False, Status.PASSED),
+        ("org", True, Status.PASSED),
+    ],
+)
+def test_a_name_whose_whole_domain_is_not_there_may_be_written_wrong(
+    server: NameServer, zone: str, own_word: bool, status: Status
+) -> None:
+    server.zone, server.own_word = zone, own_word
+    seen = run(server, absent={"old.exmaple.org": "A"})
+    assert seen.status is status
+    line = "old.exmaple.org A: expected absent, got absent, and so is the whole domain: is the name written right?"
+    assert said(seen) == ([line] if status is Status.INCONCLUSIVE else [])
+    assert run(server, absent={"exmaple.org": "A"}).status is Status.PASSED

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
 
 Reply = tuple[int, Any]
 """A status, and what is answered: bytes as they are, anything else as JSON."""
@@ -77,3 +81,15 @@ def standing_in() -> Iterator[StandIn]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def know_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let names under `.invalid` be unknown without asking a name server."""
+    known = socket.getaddrinfo
+
+    def ask(host: Any, *args: Any, **more: Any) -> Any:
+        if str(host).endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return known(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)

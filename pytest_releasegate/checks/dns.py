@@ -246,5 +246,6 @@ def _evidence(told: Told) -> bytes:
     lines = []
     for (name, kind), (server, reply) in told.items():
         lines.append(f"{name} {kind} by {server[0]}:{server[1]}{' (its own word)' if reply.authoritative else ''}")
-        lines += [f"    {one.owner} {one.ttl} {one.value}" for one in reply.records] or ["    nothing"]
+        found = (*reply.aliases, *reply.records)
+        lines += [f"    {one.owner} {one.ttl} {one.value}" for one in found] or ["    nothing"]
     return "\n".join(lines).encode()

@@ -18,7 +18,7 @@ from pytest_releasegate.sources import vendors
 from pytest_releasegate.sources.s3 import Signer, bucket_url, signed
 from pytest_releasegate.testing import FakeClock, look
 from tests.checks.mailserver import Mail, mail_server
-from tests.standin import Asked, Reply, StandIn, standing_in
+from tests.standin import Asked, Reply, StandIn, know_no_name, standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -635,7 +635,8 @@ def test_a_mail_server_that_answers_without_end_is_cut_off(mail: Mail, authority
     assert "more than 65536 bytes" in "".join([*said(seen), seen.message])
 
 
-def test_a_mail_server_whose_name_is_not_known_is_inconclusive() -> None:
+def test_a_mail_server_whose_name_is_not_known_is_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    know_no_name(monkeypatch)
     check = Credential(service="smtp", key="${env:WORD}", user="mailer", api="smtp://no-such-host.invalid")
     seen = look(check, Environment(name="staging"), variables={"WORD": WORD})
     assert seen.status is Status.INCONCLUSIVE
@@ -650,7 +651,10 @@ def test_a_mail_server_whose_name_is_not_known_is_inconclusive() -> None:
         ("smtp", "smtp://me:s3cr3t-word@no-such-host.invalid", {"user": "u"}),
     ],
 )
-def test_a_password_in_an_address_is_not_said(service: str, api: str, fields: dict[str, str]) -> None:
+def test_a_password_in_an_address_is_not_said(
+    monkeypatch: pytest.MonkeyPatch, service: str, api: str, fields: dict[str, str]
+) -> None:
+    know_no_name(monkeypatch)
     check = Credential.model_validate({"service": service, "key": "${env:KEY}", "api": api, **fields})
     seen = look(check, Environment(name="staging"), variables={"KEY": KEY})
     assert seen.status in (Status.ERROR, Status.INCONCLUSIVE)

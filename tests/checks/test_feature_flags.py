@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pytest_releasegate.checks.feature_flags import FeatureFlags
 from pytest_releasegate.model import Environment, Ok, Status
 from pytest_releasegate.testing import look
-from tests.standin import StandIn, standing_in
+from tests.standin import StandIn, know_no_name, standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,5 +249,6 @@ def test_a_file_without_a_bottom_is_an_error(tmp_path: Path) -> None:
     assert seen.message.startswith("flags.json is no JSON")
 
 
-def test_a_service_whose_name_is_not_known_is_inconclusive(app: StandIn) -> None:
+def test_a_service_whose_name_is_not_known_is_inconclusive(app: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    know_no_name(monkeypatch)
     assert run(app, TWO, url="https://flags.no-such-host.invalid/").status is Status.INCONCLUSIVE

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pytest_releasegate.checks.incidents import Incidents
 from pytest_releasegate.model import Environment, Ok, Status
 from pytest_releasegate.testing import FakeClock, look
-from tests.standin import Asked, Reply, StandIn, standing_in
+from tests.standin import Asked, Reply, StandIn, know_no_name, standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -408,7 +408,8 @@ def test_a_field_that_a_list_has_not_is_named(vendor: StandIn) -> None:
     assert "/list: an item has no 'status'\n    set `status`; did you mean 'state'? known: key, state" in seen.message
 
 
-def test_a_source_whose_name_is_not_known_is_inconclusive() -> None:
+def test_a_source_whose_name_is_not_known_is_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    know_no_name(monkeypatch)
     check = Incidents.model_validate({"sources": [{"of": "statuspage", "url": "https://s.no-such-host.invalid"}]})
     assert look(check, Environment(name="test")).status is Status.INCONCLUSIVE
 
@@ -421,7 +422,8 @@ def test_an_incident_of_opsgenie_that_is_neither_resolved_nor_closed_is_open(ven
 
 
 @pytest.mark.parametrize("url", ["http://me:s3cr3t-word@genie.example", "https://me:s3cr3t-word@genie.invalid"])
-def test_a_password_in_an_address_is_not_said(url: str) -> None:
+def test_a_password_in_an_address_is_not_said(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    know_no_name(monkeypatch)
     check = Incidents.model_validate({"sources": [{**GENIE, "url": url}]})
     seen = look(check, Environment(name="test"), variables={"TOKEN": "t0ken-t0ken"})
     assert seen.status in (Status.ERROR, Status.INCONCLUSIVE)

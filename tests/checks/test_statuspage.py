@@ -15,7 +15,7 @@ from pytest_releasegate.model import Environment, Ok, Release, Status
 from pytest_releasegate.sources.answers import instant
 from pytest_releasegate.sources.statuspages import read
 from pytest_releasegate.testing import FakeClock, look
-from tests.standin import StandIn, standing_in
+from tests.standin import StandIn, know_no_name, standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -508,7 +508,8 @@ def test_a_page_that_was_left_alone_cannot_tell(vendor: StandIn, updated: str, s
     assert run(vendor, max_age="4000d").status is (Status.INCONCLUSIVE if "2099" in updated else Status.PASSED)
 
 
-def test_a_page_whose_name_is_not_known_is_inconclusive() -> None:
+def test_a_page_whose_name_is_not_known_is_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    know_no_name(monkeypatch)
     check = Statuspage(url="https://status.no-such-host.invalid")
     seen = look(check, Environment(name="test"), clock=FakeClock(NOW))
     assert seen.status is Status.INCONCLUSIVE

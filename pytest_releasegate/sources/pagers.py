@@ -142,6 +142,11 @@ def _known(source: Source, url: str, at: str, headers: dict[str, str], name: str
             break
     names = {str(one["id"]): str(one[name]) for one in found}
     _require(source, {*names, *names.values()})
+    wanted = {word.lower() for word in source.services}
+    for one in found:
+        if one.get("status") == "disabled" and not wanted.isdisjoint({str(one["id"]).lower(), str(one[name]).lower()}):
+            what = f"{source.of}: the service '{visible(str(one[name]))}' is disabled"
+            raise CannotLook(f"{what}, so no incident of it is ever opened", "enable it, or leave it out")
     return names
 
 

@@ -462,3 +462,12 @@ def test_an_incident_of_another_shape_is_open_all_the_same(vendor: StandIn, chan
     seen = run(vendor, PAGERDUTY, severities="P1")
     assert "broke" not in seen.message
     assert run(vendor, PAGERDUTY).status is Status.FAILED
+
+
+def test_a_service_that_is_switched_off_tells_of_no_incident(vendor: StandIn) -> None:
+    services = [SERVICES[0], SERVICES[1] | {"status": "disabled"}]
+    vendor.routes["/services"] = (200, {"services": services, "more": False})
+    seen = run(vendor, PAGERDUTY | {"services": ["My Mail Service", "web"]})
+    assert seen.status is Status.ERROR
+    assert "pagerduty: the service 'Web' is disabled, so no incident of it is ever opened" in seen.message
+    assert run(vendor, PAGERDUTY | {"services": "My Mail Service"}).status is Status.PASSED

@@ -49,8 +49,8 @@ _DER = 2
 """ENCODING_DER of CPython's `_ssl`."""
 _FILTERS = Lock()
 """Filters of warnings belong to the whole process, and gates look at once."""
-_OTHER_NAME = (62, 64)
-"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL's x509_vfy.h."""
+_AFTER_NAME = (7, 9, 10, 18, 19, 20, 21)
+"""Of OpenSSL's x509_vfy.h, what is found once the name is seen to be right: dates, signatures and who is trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def name_problem(endpoint: Endpoint, certificate: bytes, limit: float, kind: str
     _allow_old(context)
     _narrow(context, kind)
     found = _verification(endpoint, context, limit)
-    return found[1] if isinstance(found, tuple) and found[0] in _OTHER_NAME else ""
+    return found[1] if isinstance(found, tuple) and found[0] not in _AFTER_NAME else ""
 
 
 def offer(endpoint: Endpoint, protocol: str, limit: float) -> Session | Refusal:

@@ -683,7 +683,13 @@ def key_of(bits: int = 0) -> Any:
 
 
 def certify(
-    name: str, key: Any, by: tuple[x509.Name, Any] | None = None, *, days: float = 90, san: bool = False
+    name: str,
+    key: Any,
+    by: tuple[x509.Name, Any] | None = None,
+    *,
+    days: float = 90,
+    san: bool = False,
+    use: x509.ObjectIdentifier | None = None,
 ) -> x509.Certificate:
     """A certificate by this issuer, by itself without one; authorities are those without a name of a host."""
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
@@ -696,17 +702,27 @@ def certify(
     )
     if san:
         made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    if use is not None:
+        made = made.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
     return made.sign(signing, hashes.SHA256())
 
 
 class Issued:
     """A host's certificate by an intermediate one of a root, as a server is configured with it."""
 
-    def __init__(self, host: str, *, days: float = 90, bits: int = 0, san: bool = True) -> None:
+    def __init__(
+        self,
+        host: str,
+        *,
+        days: float = 90,
+        bits: int = 0,
+        san: bool = True,
+        use: x509.ObjectIdentifier | None = None,
+    ) -> None:
         root_key, middle_key, key = key_of(), key_of(bits), key_of()
         self.root = certify("The Root", root_key, days=3000)
         middle = certify("The Intermediate", middle_key, (self.root.subject, root_key), days=days)
-        leaf = certify(host, key, (middle.subject, middle_key), san=san)
+        leaf = certify(host, key, (middle.subject, middle_key), san=san, use=use)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         self.pem = private + b"".join(each.public_bytes(Encoding.PEM) for each in (leaf, middle))
 
@@ -893,3 +909,14 @@ def test_a_name_with_very_many_addresses_is_looked_at_in_part(root: Path, monkey
         seen = run(root, name, refuse_ciphers=())
     assert seen.status is Status.PASSED
     assert f"{name} further addresses: expected all looked at, got the first 32 of 61" in said(seen)
+
+
+def test_a_certificate_for_clients_is_none_of_this_host(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What OpenSSL finds before it asks for the name leaves the name unproved."""
+    issued = Issued("other.example.org", use=x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH)
+    seen = run_issued(root, monkeypatch, issued)
+    assert seen.status is Status.FAILED
+    chain, name = said(seen)
+    assert "chain: expected verifies, got un" in chain
+    assert "certificate: expected for app.example.org, got un" in name
+    assert name.endswith("certificate purpose")

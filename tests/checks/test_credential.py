@@ -36,7 +36,8 @@ CLAIMS = {"iss": "supabase", "ref": "abcdefghijklmnopqrst", "role": "service_rol
 LEGACY = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, CLAIMS, ""))
 LISTING = b'<?xml version="1.0"?><ListBucketResult><Name>notes</Name><KeyCount>0</KeyCount></ListBucketResult>'
 
-# https://resend.com/docs/api-reference/domains/list-domains and https://resend.com/docs/api-reference/errors
+# https://resend.com/docs/api-reference/domains/list-domains (all of them where no `limit` is asked for),
+# https://resend.com/docs/api-reference/pagination and https://resend.com/docs/api-reference/errors
 DOMAINS = {
     "object": "list",
     "has_more": False,
@@ -68,9 +69,12 @@ TWILIO = {
     "type": "Full",
     "owner_account_sid": OTHER,
 }
+# https://www.twilio.com/docs/api/errors/20403: the account was suspended or closed
+SUSPENDED = {"code": 20403, "message": "Forbidden", "more_info": "https://www.twilio.com/docs/errors/20403"}
 UNAUTHORISED = {"code": 20003, "message": "Authenticate", "more_info": "https://www.twilio.com/docs/errors/20003"}
 TESTING = {"code": 20008, "message": "Resource not accessible with Test Account Credentials", "status": 403}
-# https://docs.stripe.com/api/balance/balance_object and https://docs.stripe.com/api/errors
+# https://docs.stripe.com/api/balance/balance_object, https://docs.stripe.com/api/errors and, of restricted keys,
+# https://docs.stripe.com/changelog/2016-10-19/insufficient-permissions-throw-403-error
 BALANCE = {
     "object": "balance",
     "available": [{"amount": 666670, "currency": "usd", "source_types": {"card": 666670}}],
@@ -91,12 +95,17 @@ BUCKET = {
     "created_at": "2024-10-01T08:00:00.000Z",
 }
 BAD_KEY = {"statusCode": "403", "error": "Unauthorized", "message": "signature verification failed"}
+# the codes that https://supabase.com/docs/guides/storage/debugging/error-codes is moving to
+NEW_BAD_KEY = {"code": "InvalidJWT", "message": "The provided JWT is invalid."}
+NEW_NO_BUCKET = {"code": "NoSuchBucket", "message": "The specified bucket does not exist."}
 NO_BUCKET = {"statusCode": "404", "error": "Bucket not found", "message": "Bucket not found"}
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html and .../API/ErrorResponses.html
 S3_ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>m</Message></Error>"
 # https://docs.github.com/en/rest/rate-limit/rate-limit and
 # https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
 LIMITS = {"resources": {"core": {"limit": 5000, "used": 1, "remaining": 4999, "reset": 1691591363}}}
+SSO = {"message": "Resource protected by organization SAML enforcement.", "status": "403"}
+SSO_LINE = "github key: expected valid, got 403, which says nothing of the key"
 BAD = {"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest", "status": "401"}
 
 FIELDS: dict[str, dict[str, Any]] = {
@@ -214,9 +223,11 @@ def test_a_vendor_that_nobody_reaches_is_inconclusive(vendor: StandIn) -> None:
         ("twilio", 401, UNAUTHORISED, "twilio key: expected valid, got 401 20003"),
         ("twilio", 200, TWILIO | {"status": "suspended", "type": "Trial"}, "account: expected active, got suspended"),
         ("twilio", 200, TWILIO, "mode: expected test (environment 'staging'), got live"),
+        ("twilio", 403, SUSPENDED, "twilio key: expected valid, got 403 20403"),
         ("stripe", 401, EXPIRED, "stripe key: expected valid, got 401 api_key_expired"),
         ("stripe", 200, BALANCE | {"livemode": True}, "mode: expected test (environment 'staging'), got live"),
         ("supabase_storage", 400, BAD_KEY, "supabase_storage key: expected valid, got 403 Unauthorized"),
+        ("supabase_storage", 400, NEW_BAD_KEY, "supabase_storage key: expected valid, got 400 InvalidJWT"),
         ("s3", 403, S3_ERROR.format("InvalidToken").encode(), "s3 key: expected valid, got 403 InvalidToken"),
         ("s3", 400, S3_ERROR.format("ExpiredToken").encode(), "s3 key: expected valid, got 400 ExpiredToken"),
         ("github", 401, BAD, "github key: expected valid, got 401 Unauthorized"),
@@ -275,6 +286,17 @@ def test_a_bad_key_fails_and_says_why(vendor: StandIn, service: str, status: int
                 "bucket notes: expected there for this key, got no such bucket, or not for this key",
             ],
         ),
+        (
+            "supabase_storage",
+            {},
+            {PATHS["supabase_storage"]: (404, NEW_NO_BUCKET)},
+            Status.FAILED,
+            [
+                "supabase_storage key: expected valid, got 404 NoSuchBucket",
+                "bucket notes: expected there for this key, got no such bucket, or not for this key",
+            ],
+        ),
+        ("github", {}, {"/rate_limit": (403, SSO)}, Status.INCONCLUSIVE, [SSO_LINE]),
         (
             "s3",
             {},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.hooks import browser
+from pytest_releasegate.hooks import chromium
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +33,8 @@ def test_arguments(browser_type_launch_args):
 """
 
 HIDE = """
-from pytest_releasegate.hooks import browser
-browser._MAC = ()
+from pytest_releasegate.hooks import chromium
+chromium._MAC = ()
 """
 
 OWN = """
@@ -56,7 +56,7 @@ def touch(path: Path) -> Path:
 def nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without any Chromium; gives where Playwright's own would be."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(browser, "_MAC", (str(tmp_path / "Applications" / "Chromium"),))
+    monkeypatch.setattr(chromium, "_MAC", (str(tmp_path / "Applications" / "Chromium"),))
     return tmp_path / "ms-playwright" / "chromium-1255" / "chrome-linux64" / "chrome"
 
 
@@ -71,7 +71,7 @@ def scratch(tmp_path: Path, make_scratch: type[Scratch]) -> Scratch:
 def test_a_named_browser_comes_first(nothing: Path, tmp_path: Path) -> None:
     touch(nothing)
     mine = touch(tmp_path / "mine")
-    assert browser.usable_chromium(str(mine), nothing) == str(mine)
+    assert chromium.usable_chromium(str(mine), nothing) == str(mine)
 
 
 def test_playwrights_own_comes_before_the_systems(nothing: Path, tmp_path: Path) -> None:
@@ -80,27 +80,27 @@ def test_playwrights_own_comes_before_the_systems(nothing: Path, tmp_path: Path)
         nothing.parents[2] / "chromium_headless_shell-1255" / "chrome-headless-shell-linux64" / "chrome-headless-shell"
     )
     touch(shell)
-    assert browser.usable_chromium("auto", nothing) == ""
-    assert browser.usable_chromium("", nothing, headless=False) == str(tmp_path / "bin" / "chromium")
+    assert chromium.usable_chromium("auto", nothing) == ""
+    assert chromium.usable_chromium("", nothing, headless=False) == str(tmp_path / "bin" / "chromium")
     touch(nothing)
-    assert browser.usable_chromium("", nothing, headless=False) == str(nothing)
+    assert chromium.usable_chromium("", nothing, headless=False) == str(nothing)
 
 
 def test_a_shell_of_another_revision_does_not_count(nothing: Path) -> None:
     touch(nothing.parents[2] / "chromium_headless_shell-1100" / "chrome-linux" / "headless_shell")
     with pytest.raises(CannotLook, match="no Chromium to look with"):
-        browser.usable_chromium("", nothing)
+        chromium.usable_chromium("", nothing)
 
 
 @pytest.mark.parametrize("name", ["chromium", "chromium-browser", "google-chrome"])
 def test_a_browser_on_the_path_is_found(nothing: Path, tmp_path: Path, name: str) -> None:
     found = touch(tmp_path / "bin" / name)
-    assert browser.usable_chromium("", nothing) == str(found)
+    assert chromium.usable_chromium("", nothing) == str(found)
 
 
 def test_an_application_of_macos_is_found(nothing: Path, tmp_path: Path) -> None:
     found = touch(tmp_path / "Applications" / "Chromium")
-    assert browser.usable_chromium("", nothing) == str(found)
+    assert chromium.usable_chromium("", nothing) == str(found)
 
 
 def test_without_any_browser_the_gate_errs_with_what_to_do(scratch: Scratch, tmp_path: Path) -> None:

@@ -1,0 +1,155 @@
+"""One walk through the product in a browser: steps, pictures, and what to remove afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from pytest_releasegate.check import counted
+from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.hooks.complaints import Complaints
+from pytest_releasegate.model import Ok
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import BrowserContext, Page
+
+    from pytest_releasegate.check import Context
+    from pytest_releasegate.hooks.fixtures import Finder
+
+__all__ = ["FLOW", "Account", "Flow"]
+
+_PASSWORDS = "input[type=password], [autocomplete=current-password], [autocomplete=new-password]"
+_MASK = "#5b6b6c"
+_SETTLED_MS = 5_000
+_LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A test account of the product."""
+
+    email: str
+    password: str = field(repr=False)
+
+
+class Flow:
+    """One walk through the product: steps, pictures, complaints of the browser, and what to remove afterwards."""
+
+    def __init__(self, page: Page, context: Context, finding: Finder) -> None:
+        self.page = page
+        self.context = context
+        self.finding = finding
+        self.run = f"rg-{uuid4().hex[:8]}"
+        """The mark of whatever this flow makes."""
+        self._steps = 0
+        self._complaints = Complaints()
+        self._passwords: list[str] = []
+        self._hidden = [_PASSWORDS]
+        self._cleaning: list[Callable[[], object]] = []
+        self._over = False
+        self.watch(page.context)
+
+    @contextmanager
+    def step(self, title: str, page: Page | None = None) -> Iterator[None]:
+        """One step, named as a person would say it; a picture of the page is taken when it ends, also when it fails."""
+        self._steps += 1
+        name, picture = f"step {self._steps}, {title}", f"{self._steps:02}-{_slug(title)}"
+        try:
+            yield
+        except (Exception, pytest.fail.Exception) as error:
+            ok = Ok.CANNOT_TELL if isinstance(error, CannotLook) else Ok.NO
+            self.finding(name, expected="done", actual=_told(error), ok=ok)
+            self._picture(page or self.page, f"{picture}-failed.png")
+            raise
+        self.finding(name, expected="done", actual="done", ok=True)
+        self._picture(page or self.page, f"{picture}.png")
+
+    def account(self, kind: str) -> Account:
+        """The test account of that kind, from `RELEASEGATE_<ENVIRONMENT>_<KIND>_EMAIL` and `..._PASSWORD`.
+
+        A hyphen in the environment's name is an underscore there.
+        Raises `CannotLook` when one is unset.
+        """
+        prefix = f"RELEASEGATE_{self.context.environment.name}_{kind}".upper().replace("-", "_")
+        email = self.context.secrets.resolve(f"${{env:{prefix}_EMAIL}}", secret=False)
+        password = self.context.resolve(f"${{env:{prefix}_PASSWORD}}")
+        self._passwords.append(password)
+        return Account(email, password)
+
+    def later(self, clean_up: Callable[[], object]) -> None:
+        """Call this when the flow is over, also when it failed; the last one first. What it raises is a finding."""
+        self._cleaning.append(clean_up)
+
+    def tolerate(self, pattern: str) -> None:
+        """Show complaints of the browser that match the regular expression, and do not judge them."""
+        self._complaints.tolerate(pattern)
+
+    def hide(self, selector: str) -> None:
+        """Blot out what matches the CSS selector in the pictures from now on; fields for passwords always are."""
+        self._hidden.append(selector)
+
+    def watch(self, browser: BrowserContext) -> None:
+        """Listen to a further browser context; that of `page` is listened to from the beginning."""
+        self._complaints.watch(browser)
+
+    def finish(self) -> None:
+        """Judge what was seen and clean up; called by the plugin, and a second call does nothing."""
+        if self._over:
+            return
+        self._over = True
+        self._complaints.end(self.page)
+        looked = (counted("steps", self._steps), counted("pages", self._complaints.pages))
+        for found in (*looked, *self._complaints.findings()):
+            self.finding(found.name, expected=found.expected, actual=found.actual, ok=found.ok, observe=found.observe)
+        self._clean_up()
+        self.context.attach("browser.json", "application/json", json.dumps(self._complaints.told(), indent=1).encode())
+
+    def _clean_up(self) -> None:
+        done = 0
+        for clean_up in reversed(self._cleaning):
+            try:
+                clean_up()
+            except (Exception, pytest.fail.Exception) as error:  # the others still have to be called
+                self.finding("clean-up", expected="done", actual=_told(error), ok=False)
+            else:
+                done += 1
+        if done:
+            self.finding("clean-ups", expected=len(self._cleaning), actual=done, ok=done == len(self._cleaning))
+
+    def _picture(self, page: Page, name: str) -> None:
+        from playwright.sync_api import Error
+
+        try:
+            with suppress(Error):
+                page.wait_for_load_state("load", timeout=_SETTLED_MS)
+            hidden = [page.locator(selector) for selector in self._hidden]
+            hidden += [page.get_by_text(password) for password in self._passwords]
+            body = page.screenshot(mask=hidden, mask_color=_MASK, animations="disabled", timeout=_SETTLED_MS)
+        except Error as error:
+            self.finding(f"picture {name}", expected="taken", actual=_told(error), ok=Ok.CANNOT_TELL)
+        else:
+            self.context.attach(name, "image/png", body)
+
+
+FLOW = pytest.StashKey[Flow]()
+"""The flow of a test, until it is judged."""
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60]
+
+
+def _told(error: BaseException) -> str:
+    """An error in one line; of Playwright's: what was expected, what was there, and what it waited for."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    wanted = [line for line in lines[1:] if line.startswith(("Actual value:", "Received:", "Error:"))]
+    waited = next((line.lstrip("- ") for line in lines if line.startswith("- waiting for")), "")
+    return "; ".join(dict.fromkeys([lines[0], *wanted, *([waited] if waited else [])]))[:_LONGEST]

@@ -146,6 +146,10 @@ class Secrets:
             elif len(part) >= _SHORTEST_WORD and not part.isdecimal():
                 self._words[part] = name
 
+    def spellings(self) -> tuple[dict[str, str], dict[str, str]]:
+        """What is struck out, with its name: wherever it is found, and only where it stands alone."""
+        return dict(self._known), dict(self._words)
+
     def scrub(self, text: str) -> str:
         """The text with each known value replaced by its reference."""
         names = self._known | self._words

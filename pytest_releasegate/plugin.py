@@ -24,6 +24,7 @@ _INI = (
     ("releasegate_record", "where the record lies; .releasegate/record.db by default"),
     ("releasegate_zone", "the zone of instants that people write without offset, such as Europe/Berlin"),
     ("releasegate_chromium", "the Chromium to drive: `auto` or a path"),
+    ("releasegate_browser_url", "a browser elsewhere: ws:// of a Playwright server, or http:// of Chromium's CDP"),
 )
 
 

@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.hooks.artifacts import Artifacts
 from pytest_releasegate.hooks.chromium import usable_chromium
 from pytest_releasegate.hooks.flow import FLOW, Account, Flow
+from pytest_releasegate.hooks.launching import films_at, remote, why_none
+from pytest_releasegate.hooks.session import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
-    from playwright.sync_api import Page, Playwright
+    from playwright.sync_api import Browser, BrowserType, Page, Playwright
 
     from pytest_releasegate.check import Context
     from pytest_releasegate.hooks.fixtures import Finder
+    from pytest_releasegate.hooks.session import GateSession
 
-__all__ = ["Account", "Flow", "browser_type_launch_args", "flow", "pytest_runtest_call"]
+__all__ = [
+    "Account",
+    "Flow",
+    "browser_context_args",
+    "browser_type_launch_args",
+    "connect_options",
+    "delete_output_dir",
+    "flow",
+    "launch_browser",
+    "pytest_runtest_call",
+    "set_up",
+]
+
+
+def set_up(config: pytest.Config, session: GateSession) -> list[tuple[object, str]]:
+    """The plugins of browser gates; says where no films can be made."""
+    video = config.getoption("--video") != "off"
+    if video and not hasattr(config, "workerinput"):
+        path, there = films_at()
+        if not there:
+            session.notes.append(
+                f"no video of browsers started here: {path} is missing; run `playwright install ffmpeg`"
+            )
+    return [(sys.modules[__name__], "releasegate-browser"), (Artifacts(config), "releasegate-artifacts")]
 
 
 @pytest.fixture(scope="session")
@@ -32,14 +61,71 @@ def browser_type_launch_args(
 ) -> dict[str, Any]:
     """pytest-playwright's arguments, with the Chromium of this machine where Playwright has none of its own."""
     given = dict(browser_type_launch_args)
-    if browser_name != "chromium" or connect_options or given.keys() & {"channel", "executable_path"}:
+    elsewhere = connect_options or pytestconfig.getini("releasegate_browser_url")
+    if browser_name != "chromium" or elsewhere or given.keys() & {"channel", "executable_path"}:
         return given
     said = str(pytestconfig.getini("releasegate_chromium"))
+    headless = given.get("headless", not os.environ.get("PWDEBUG"))
     try:
-        path = usable_chromium(said, Path(playwright.chromium.executable_path), headless=given.get("headless", True))
+        path = usable_chromium(said, Path(playwright.chromium.executable_path), headless=headless)
     except CannotLook as missing:
         pytest.fail(str(missing), pytrace=False)
     return {**given, "executable_path": path} if path else given
+
+
+@pytest.fixture(scope="session", autouse=True)
+def delete_output_dir() -> None:
+    """Nothing, instead of pytest-playwright's: a worker that starts later would delete what others have just kept."""
+
+
+@pytest.fixture(scope="session")
+def connect_options(connect_options: dict[str, Any] | None, pytestconfig: pytest.Config) -> dict[str, Any] | None:
+    """The Playwright server of `releasegate_browser_url`, where it names one."""
+    url = _remote(pytestconfig)
+    return {"ws_endpoint": url} if url.startswith(("ws://", "wss://")) else connect_options
+
+
+@pytest.fixture(scope="session")
+def launch_browser(
+    launch_browser: Callable[..., Browser],
+    browser_type: BrowserType,
+    connect_options: dict[str, Any] | None,
+    pytestconfig: pytest.Config,
+) -> Callable[..., Browser]:
+    """pytest-playwright's, or what reaches the browser of `releasegate_browser_url`; fails in one sentence."""
+    from playwright.sync_api import Error
+
+    url = _remote(pytestconfig)
+    if url and not url.startswith(("ws://", "wss://", "http://", "https://")):
+        pytest.fail("releasegate_browser_url: expected ws:// of Playwright, or http:// of CDP", pytrace=False)
+
+    def launch(**given: Any) -> Browser:
+        try:
+            if url.startswith("http"):
+                return browser_type.connect_over_cdp(url)
+            return launch_browser(**given)
+        except Error as wrong:
+            where = url or str((connect_options or {}).get("ws_endpoint", ""))
+            pytest.fail(why_none(str(wrong), browser_type.name, where), pytrace=False)
+
+    return launch
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(
+    browser_context_args: dict[str, Any], connect_options: dict[str, Any] | None
+) -> dict[str, Any]:
+    """pytest-playwright's, without films where nothing can make them."""
+    if "record_video_dir" not in browser_context_args or connect_options or films_at()[1]:
+        return browser_context_args
+    return {name: value for name, value in browser_context_args.items() if name != "record_video_dir"}
+
+
+def _remote(config: pytest.Config) -> str:
+    try:
+        return remote(config, config.stash[KEY].secrets)
+    except CannotLook as missing:
+        pytest.fail(str(missing), pytrace=False)
 
 
 @pytest.fixture

@@ -1,16 +1,17 @@
-"""What a browser complains of while a flow walks, and which answers it got."""
+"""What a browser complains of while a flow walks."""
 
 from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_releasegate.check import find
+from pytest_releasegate.sources.striking import address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, WebError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Complaints"]
 
 _ABORTED = ("net::ERR_ABORTED", "NS_BINDING_ABORTED", "cancelled")
-_KEPT_ANSWERS = 500
+_MOST = 500
 _LONGEST = 300
 _KINDS = ("console errors", "uncaught page errors", "failed requests", "answers of 500 and above")
 
@@ -30,7 +31,6 @@ class Complaints:
     def __init__(self) -> None:
         self.pages = 0
         self._seen: dict[str, list[str]] = {kind: [] for kind in _KINDS}
-        self._answers: list[dict[str, Any]] = []
         self._tolerated: list[re.Pattern[str]] = []
         self._over = False
 
@@ -53,19 +53,19 @@ class Complaints:
             page.evaluate("1")
         self._over = True
 
-    def findings(self) -> Iterator[Finding]:
-        """A finding for each kind of complaint, and one more where some were tolerated."""
+    def findings(self, clean: Callable[[str], str]) -> Iterator[Finding]:
+        """A finding for each kind of complaint, and one more where some were tolerated; `clean` takes secrets out."""
         for kind in _KINDS:
             texts = [text for text in self._seen[kind] if not self._is_tolerated(text)]
-            actual = f"{len(texts)}: {texts[0]}" if texts else "0"
+            actual = f"{len(texts)}: {clean(texts[0])}" if texts else "0"
             yield find(kind, expected="0", actual=actual, ok=not texts)
             rest = len(self._seen[kind]) - len(texts)
             if rest:
                 yield find(f"{kind}, tolerated", expected="any", actual=rest, ok=True, observe=True)
 
-    def told(self) -> dict[str, Any]:
+    def told(self, clean: Callable[[str], str]) -> dict[str, list[str]]:
         """All that was heard, for the record."""
-        return {"answers": self._answers[:_KEPT_ANSWERS], **self._seen}
+        return {kind: [clean(text) for text in texts[:_MOST]] for kind, texts in self._seen.items()}
 
     def _is_tolerated(self, text: str) -> bool:
         return any(pattern.search(text) for pattern in self._tolerated)
@@ -81,24 +81,18 @@ class Complaints:
     def _on_failed(self, request: Request) -> None:
         reason = request.failure or "no reason given"
         if not any(word in reason for word in _ABORTED):
-            self._note("failed requests", f"{request.method} {_bare(request.url)}: {reason}")
+            self._note("failed requests", f"{request.method} {address(request.url)}: {reason}")
 
     def _on_response(self, response: Response) -> None:
         if self._over:
             return
         request, status = response.request, response.status
-        self._answers.append({"method": request.method, "url": _bare(request.url), "status": status})
         if request.resource_type == "document" and not 300 <= status < 400:  # a redirect is not yet a page
             self.pages += 1
         if status >= 500:
-            self._note("answers of 500 and above", f"{request.method} {_bare(request.url)} {status}")
+            self._note("answers of 500 and above", f"{request.method} {address(request.url)} {status}")
 
     def _note(self, kind: str, text: str) -> None:
         if not self._over:
             lines = text.strip().splitlines() or [""]
             self._seen[kind].append(lines[0][:_LONGEST])
-
-
-def _bare(url: str) -> str:
-    """The URL without its query and fragment, which may hold names and tokens."""
-    return urlsplit(url)._replace(query="", fragment="").geturl()

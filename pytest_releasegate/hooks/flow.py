@@ -14,7 +14,12 @@ import pytest
 from pytest_releasegate.check import counted
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.hooks.complaints import Complaints
+from pytest_releasegate.hooks.keeping import Keeper
+from pytest_releasegate.hooks.traffic import Traffic
 from pytest_releasegate.model import Ok
+from pytest_releasegate.sources.har import archive
+from pytest_releasegate.sources.striking import Striker
+from pytest_releasegate.sources.tracefinds import is_session_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +55,13 @@ class Flow:
         self.run = f"rg-{uuid4().hex[:8]}"
         """The mark of whatever this flow makes."""
         self._steps = 0
+        self.keeper = Keeper(context)
+        """What takes evidence, as much as there is room for."""
+        self.private: dict[str, str] = {}
+        """Values that may let somebody in, with what each is: struck out of all evidence."""
         self._complaints = Complaints()
+        self._traffic = Traffic()
+        self._watched: list[BrowserContext] = []
         self._passwords: list[str] = []
         self._hidden = [_PASSWORDS]
         self._cleaning: list[Callable[[], object]] = []
@@ -67,7 +78,7 @@ class Flow:
         except (Exception, pytest.fail.Exception) as error:
             ok = Ok.CANNOT_TELL if isinstance(error, CannotLook) else Ok.NO
             self.finding(name, expected="done", actual=_told(error), ok=ok)
-            self._picture(page or self.page, f"{picture}-failed.png")
+            self._picture(page or self.page, f"{picture}-failed.png", needed=True)
             raise
         self.finding(name, expected="done", actual="done", ok=True)
         self._picture(page or self.page, f"{picture}.png")
@@ -92,13 +103,23 @@ class Flow:
         """Show complaints of the browser that match the regular expression, and do not judge them."""
         self._complaints.tolerate(pattern)
 
+    @property
+    def hides(self) -> bool:
+        """Whether it hides more than what always is."""
+        return len(self._hidden) > 1
+
     def hide(self, selector: str) -> None:
-        """Blot out what matches the CSS selector in the pictures from now on; fields for passwords always are."""
+        """Blot out what matches the CSS selector in the pictures from now on; fields for passwords always are.
+
+        A trace of the flow then holds no pages, since nothing can be blotted out of them.
+        """
         self._hidden.append(selector)
 
     def watch(self, browser: BrowserContext) -> None:
         """Listen to a further browser context; that of `page` is listened to from the beginning."""
+        self._watched.append(browser)
         self._complaints.watch(browser)
+        self._traffic.watch(browser)
 
     def finish(self) -> None:
         """Judge what was seen and clean up; called by the plugin, and a second call does nothing."""
@@ -107,10 +128,26 @@ class Flow:
         self._over = True
         self._complaints.end(self.page)
         looked = (counted("steps", self._steps), counted("pages", self._complaints.pages))
-        for found in (*looked, *self._complaints.findings()):
+        self._remember_cookies()
+        striker = Striker(self.context.secrets, self.private)
+        for found in (*looked, *self._complaints.findings(striker.text)):
             self.finding(found.name, expected=found.expected, actual=found.actual, ok=found.ok, observe=found.observe)
         self._clean_up()
-        self.context.attach("browser.json", "application/json", json.dumps(self._complaints.told(), indent=1).encode())
+        self._keep("browser.json", self._complaints.told(striker.text))
+        self._keep("flow.har", archive(self._traffic.exchanges, self._traffic.count, striker))
+
+    def _keep(self, name: str, value: object) -> None:
+        self.keeper.keep(name, "application/json", json.dumps(value, indent=1).encode(), needed=True)
+
+    def _remember_cookies(self) -> None:
+        """What must not be told of the session; again after each step, since signing out takes it away."""
+        from playwright.sync_api import Error
+
+        for browser in self._watched:
+            with suppress(Error):
+                for cookie in browser.cookies():
+                    if is_session_like(cookie.get("value", "")):
+                        self.private[cookie.get("value", "")] = f"the cookie {cookie.get('name')}"
 
     def _clean_up(self) -> None:
         done = 0
@@ -124,9 +161,10 @@ class Flow:
         if done:
             self.finding("clean-ups", expected=len(self._cleaning), actual=done, ok=done == len(self._cleaning))
 
-    def _picture(self, page: Page, name: str) -> None:
+    def _picture(self, page: Page, name: str, *, needed: bool = False) -> None:
         from playwright.sync_api import Error
 
+        self._remember_cookies()
         try:
             with suppress(Error):
                 page.wait_for_load_state("load", timeout=_SETTLED_MS)
@@ -136,7 +174,7 @@ class Flow:
         except Error as error:
             self.finding(f"picture {name}", expected="taken", actual=_told(error), ok=Ok.CANNOT_TELL)
         else:
-            self.context.attach(name, "image/png", body)
+            self.keeper.keep(name, "image/png", body, needed=needed)
 
 
 FLOW = pytest.StashKey[Flow]()

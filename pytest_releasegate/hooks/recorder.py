@@ -43,6 +43,7 @@ class Recorder:
         self.ran: dict[str, float] = {}
         self.ended = False
         self.stored: set[str] = set()
+        self.texts: set[str] = set()
         self.skipped: set[str] = set()
         self.pytest_session: pytest.Session | None = None
         self.looked = False
@@ -95,6 +96,8 @@ class Recorder:
             self.skipped.add(gate)
         if lost := getattr(report, "releasegate_lost", ""):
             self._unkept(gate, lost)
+        for earlier in getattr(report, "releasegate_earlier", ()):
+            self._store(earlier)
         text = getattr(report, "releasegate_result", "")
         if text:
             self.stored.add(report.nodeid)
@@ -144,6 +147,9 @@ class Recorder:
     def _store(self, text: str) -> None:
         from pytest_releasegate.store.journal import from_json
 
+        if text in self.texts:
+            return
+        self.texts.add(text)
         result = from_json(text)
         self.ran[result.gate] = self.ran.get(result.gate, 0.0) + result.seconds
         self._add(result)

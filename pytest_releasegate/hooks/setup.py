@@ -14,6 +14,7 @@ from pytest_releasegate.hooks import asking, fixtures
 from pytest_releasegate.hooks.collect import Collector
 from pytest_releasegate.hooks.looking import Looker
 from pytest_releasegate.hooks.recorder import Recorder
+from pytest_releasegate.hooks.retries import Retries
 from pytest_releasegate.hooks.session import KEY
 from pytest_releasegate.hooks.start import start
 from pytest_releasegate.hooks.terminal import Terminal
@@ -47,12 +48,14 @@ def set_up(config: pytest.Config) -> None:
             raise pytest.UsageError(f"releasegate: -p no:{name} would take the verdict away: leave it out")
 
     register(fixtures, "releasegate-fixtures")
-    for plugin, name in _looking(sessions):
-        register(plugin, name)
+    register(Retries(), "releasegate-retries")
     if config.pluginmanager.hasplugin("playwright"):
         from pytest_releasegate.hooks import browser
 
-        register(browser, "releasegate-browser")
+        for plugin, name in browser.set_up(config, sessions):
+            register(plugin, name)
+    for plugin, name in _looking(sessions):
+        register(plugin, name)
     recorders = [] if hasattr(config, "workerinput") else _record(config, sessions, register)
     if config.getoption("allure_report_dir", None):
         from pytest_releasegate.hooks.allure import join

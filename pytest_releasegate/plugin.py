@@ -85,8 +85,9 @@ def pytest_configure(config: pytest.Config) -> None:
             config.addinivalue_line("markers", f"{name}: gates of that kind or topic")
     answer = os.environ.get("RELEASEGATE_CASES_FILE")
     if answer:
-        from pytest_releasegate.hooks.collecting import CaseWriter
+        from pytest_releasegate.hooks.collecting import CaseWriter, as_asked
 
+        as_asked(config)
         config.pluginmanager.register(CaseWriter(Path(answer)), "releasegate-collecting")
     elif asking.is_asked(config):
         from pytest_releasegate.hooks.setup import set_up

@@ -19,10 +19,13 @@ from pytest_releasegate.errors import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["CASES_VARIABLE", "PythonGates", "case_of", "collect"]
+__all__ = ["BROWSERS_VARIABLE", "CASES_VARIABLE", "PythonGates", "case_of", "collect"]
 
 CASES_VARIABLE = "RELEASEGATE_CASES_FILE"
 """Set only in the collecting process: the file into which the plugin writes what it found."""
+
+BROWSERS_VARIABLE = "RELEASEGATE_BROWSERS"
+"""In that process: the browsers that the run was asked for, since each is a case of its own."""
 
 _KEPT = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV", "XDG_CACHE_HOME")
 _PATIENCE = 120.0
@@ -55,9 +58,15 @@ def case_of(node_id: str) -> str:
 
 
 def collect(
-    root: Path, paths: Sequence[str], cache: Path, config_file: Path | None, *, declared: bool = True
+    root: Path,
+    paths: Sequence[str],
+    cache: Path,
+    config_file: Path | None,
+    *,
+    declared: bool = True,
+    browsers: Sequence[str] = (),
 ) -> PythonGates:
-    """The gates that tests under the paths bear; asked again only when a file there has changed.
+    """The gates that tests under the paths bear; asked again only when a file there or the browsers have changed.
 
     Where no `test:` gate is declared and no file speaks of marks, nothing is asked.
     """
@@ -65,11 +74,11 @@ def collect(
     files = sorted(set(_python_files(root, paths)))
     if not paths or not (declared or any(b"mark." in path.read_bytes() for path in files)):
         return PythonGates()
-    key = _fingerprint(root, [*files, *sorted(_data_files(root, paths))], config_file)
+    key = _fingerprint(root, [*files, *sorted(_data_files(root, paths))], config_file) + "".join(browsers)
     cached = _cached(cache, key)
     if cached:
         return cached
-    found = _ask(root, paths, config_file)
+    found = _ask(root, paths, config_file, browsers)
     _remember(cache, key, found)
     return found
 
@@ -121,14 +130,14 @@ def _from_json(value: dict[str, Any]) -> PythonGates:
     return PythonGates(tuples["cases"], tuples["files"], *plain)
 
 
-def _ask(root: Path, paths: Sequence[str], config_file: Path | None) -> PythonGates:
+def _ask(root: Path, paths: Sequence[str], config_file: Path | None, browsers: Sequence[str]) -> PythonGates:
     with tempfile.TemporaryDirectory(prefix="releasegate-") as folder:
         answer = Path(folder) / "cases.json"
         command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "", "-p", "no:cacheprovider"]
         command += ["--rootdir", str(root), *(["-c", str(config_file)] if config_file else [])]
         command += ["-n0"] if find_spec("xdist") else []
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        environment[CASES_VARIABLE] = str(answer)
+        environment |= {CASES_VARIABLE: str(answer), BROWSERS_VARIABLE: " ".join(browsers)}
         try:
             done = subprocess.run(
                 [*command, *paths],

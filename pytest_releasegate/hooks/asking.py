@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MARKERS",
     "Bystander",
+    "browsers",
     "by_path",
     "expression",
     "folder",
@@ -55,6 +56,11 @@ _TOPICS = re.compile(r"\btopics:\s*(\[[^\]]*\]|(?:\n?\s*-\s+[^\n]+)+|[\w.-]+)")
 def folder(config: pytest.Config) -> Path:
     """The gates folder."""
     return config.rootpath / str(config.getini("releasegate_gates"))
+
+
+def browsers(config: pytest.Config) -> list[str]:
+    """The browsers that the run was asked for; empty where it leaves that to pytest-playwright."""
+    return list(config.getoption("browser", None) or []) if config.pluginmanager.hasplugin("playwright") else []
 
 
 def paths(config: pytest.Config) -> list[str]:
@@ -107,6 +113,7 @@ def narrowed(config: pytest.Config, markers: Iterable[str]) -> bool:
     return (
         any(config.getoption(name, None) for name in names)
         or bool(by_marker)
+        or any(str(word).partition("=")[0] == "--browser" for word in config.invocation_params.args)
         or config.args_source is pytest.Config.ArgsSource.ARGS
     )
 

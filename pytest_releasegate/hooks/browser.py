@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -30,7 +31,6 @@ __all__ = [
     "Flow",
     "browser_context_args",
     "browser_type_launch_args",
-    "connect_options",
     "delete_output_dir",
     "flow",
     "launch_browser",
@@ -42,12 +42,11 @@ __all__ = [
 def set_up(config: pytest.Config, session: GateSession) -> list[tuple[object, str]]:
     """The plugins of browser gates; says where no films can be made."""
     video = config.getoption("--video") != "off"
-    if video and not hasattr(config, "workerinput"):
+    elsewhere = config.getini("releasegate_browser_url")
+    if video and not elsewhere and not hasattr(config, "workerinput"):
         path, there = films_at()
         if not there:
-            session.notes.append(
-                f"no video of browsers started here: {path} is missing; run `playwright install ffmpeg`"
-            )
+            session.notes.append(f"no video of a browser started here: no {path}; run `playwright install ffmpeg`")
     return [(sys.modules[__name__], "releasegate-browser"), (Artifacts(config), "releasegate-artifacts")]
 
 
@@ -79,16 +78,10 @@ def delete_output_dir() -> None:
 
 
 @pytest.fixture(scope="session")
-def connect_options(connect_options: dict[str, Any] | None, pytestconfig: pytest.Config) -> dict[str, Any] | None:
-    """The Playwright server of `releasegate_browser_url`, where it names one."""
-    url = _remote(pytestconfig)
-    return {"ws_endpoint": url} if url.startswith(("ws://", "wss://")) else connect_options
-
-
-@pytest.fixture(scope="session")
 def launch_browser(
     launch_browser: Callable[..., Browser],
     browser_type: BrowserType,
+    browser_type_launch_args: dict[str, Any],
     connect_options: dict[str, Any] | None,
     pytestconfig: pytest.Config,
 ) -> Callable[..., Browser]:
@@ -103,20 +96,23 @@ def launch_browser(
         try:
             if url.startswith("http"):
                 return browser_type.connect_over_cdp(url)
-            return launch_browser(**given)
+            wanted = {"x-playwright-launch-options": json.dumps({**browser_type_launch_args, **given})}
+            return browser_type.connect(url, headers=wanted) if url else launch_browser(**given)
         except Error as wrong:
-            where = url or str((connect_options or {}).get("ws_endpoint", ""))
-            pytest.fail(why_none(str(wrong), browser_type.name, where), pytrace=False)
+            said = str(wrong)
+        where = url or next((str(value) for name, value in (connect_options or {}).items() if "endpoint" in name), "")
+        return pytest.fail(why_none(said, browser_type.name, where), pytrace=False)
 
     return launch
 
 
 @pytest.fixture(scope="session")
 def browser_context_args(
-    browser_context_args: dict[str, Any], connect_options: dict[str, Any] | None
+    browser_context_args: dict[str, Any], connect_options: dict[str, Any] | None, pytestconfig: pytest.Config
 ) -> dict[str, Any]:
     """pytest-playwright's, without films where nothing can make them."""
-    if "record_video_dir" not in browser_context_args or connect_options or films_at()[1]:
+    elsewhere = connect_options or pytestconfig.getini("releasegate_browser_url")
+    if "record_video_dir" not in browser_context_args or elsewhere or films_at()[1]:
         return browser_context_args
     return {name: value for name, value in browser_context_args.items() if name != "record_video_dir"}
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.checklist.marks import borne
-from pytest_releasegate.checklist.python_gates import PythonGates, case_of
+from pytest_releasegate.checklist.python_gates import BROWSERS_VARIABLE, PythonGates, case_of
 from pytest_releasegate.hooks import asking
 
 if TYPE_CHECKING:
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
 
     import pytest
 
-__all__ = ["CaseWriter"]
+__all__ = ["CaseWriter", "as_asked"]
+
+
+def as_asked(config: pytest.Config) -> None:
+    """Collect for the browsers that the run was asked for, instead of those of the configuration."""
+    browsers = os.environ.get(BROWSERS_VARIABLE, "").split()
+    if browsers and config.pluginmanager.hasplugin("playwright"):
+        config.option.browser = browsers
 
 
 class CaseWriter:

@@ -147,7 +147,7 @@ class Flow:
             with suppress(Error):
                 for cookie in browser.cookies():
                     if is_session_like(cookie.get("value", "")):
-                        self.private[cookie.get("value", "")] = f"the cookie {cookie.get('name')}"
+                        self.private[cookie.get("value", "")] = f"cookie:{cookie.get('name')}"
 
     def _clean_up(self) -> None:
         done = 0

@@ -25,16 +25,18 @@ def remote(config: pytest.Config, secrets: Secrets) -> str:
     Raises `CannotLook` where a variable that it names is unset.
     """
     said = str(config.getini("releasegate_browser_url"))
-    found = secrets.resolve(said)
-    if found:
-        secrets.add(found, "releasegate_browser_url")
+    found = secrets.resolve(said, secret=False)
+    parts = urlsplit(found)
+    for value in (parts.password or "", parts.path.strip("/"), parts.query):
+        secrets.add(value, "releasegate_browser_url")
     return found
 
 
 def why_none(error: str, name: str, url: str = "") -> str:
     """Why a browser could not be started or reached, and what to do, in two lines."""
     lines = [line.strip(" ║╔╗╚╝═") for line in error.splitlines()]
-    first = next((line for line in lines if line), "no reason given").partition(": ")[2] or lines[0]
+    first = next((line for line in lines if line), "no reason given")
+    first = first.partition(": ")[2] or first
     if url:
         parts = urlsplit(url)
         place = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")

@@ -26,6 +26,23 @@ _EARLIER = pytest.StashKey[list["Looked"]]()
 class Retries:
     """Lets each attempt begin anew, and hands on what the earlier ones gave; comes before the result is made."""
 
+    def __init__(self) -> None:
+        self.passed: dict[str, int] = {}
+        """The gates that passed on retry, with how many attempts it took."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what a report says of earlier attempts."""
+        earlier = getattr(report, "releasegate_earlier", ())
+        if earlier and report.when == "teardown" and getattr(report, "releasegate_status", "") in HOLDS:
+            target, gate = getattr(report, "releasegate_target", ""), getattr(report, "releasegate_gate", "")
+            self.passed[f"{target} {gate}".strip()] = len(earlier) + 1
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say which gates passed on retry: they are green, and somebody should know."""
+        if self.passed:
+            gates = (f"{gate} ({attempts} attempts)" for gate, attempts in sorted(self.passed.items()))
+            terminalreporter.write_line(f"passed on retry: {', '.join(gates)}")
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Put an earlier attempt aside."""

@@ -13,9 +13,9 @@ from pytest_releasegate.check import Secrets
 from pytest_releasegate.checklist.loader import Checklist, load
 from pytest_releasegate.checklist.marked import with_marked
 from pytest_releasegate.checklist.plan import freeze
-from pytest_releasegate.checklist.python_gates import collect
 from pytest_releasegate.errors import RecordError, UsageProblem
 from pytest_releasegate.hooks import asking
+from pytest_releasegate.hooks.cases import python_gates, with_planned_browsers
 from pytest_releasegate.hooks.session import GateSession, begun
 from pytest_releasegate.lifecycle.changes import origin_of
 from pytest_releasegate.lifecycle.facts import parse_facts
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_releasegate.check import Clock
-    from pytest_releasegate.checklist.python_gates import PythonGates
     from pytest_releasegate.lifecycle.opening import Opened
     from pytest_releasegate.model import Plan
     from pytest_releasegate.store import Store
@@ -55,7 +54,7 @@ def start(config: pytest.Config, clock: Clock) -> list[GateSession]:
     checklist = load(asking.folder(config), config.rootpath)
     sent = json.loads(getattr(config, "workerinput", {}).get("releasegate", "{}"))
     found = identities(config.rootpath, checklist.environments, _asked(config, sent.get("fleet", {})))
-    python = _python(config, checklist)
+    python = python_gates(config, checklist)
     checklist = with_marked(checklist, python, config.rootpath)
     fleet = tuple(identity.environment.name for identity in found) if len(found) > 1 else ()
     secrets = Secrets()  # what one target's gates have resolved is struck out of what another's say
@@ -95,11 +94,6 @@ class _Draft:
         return session
 
 
-def _python(config: pytest.Config, checklist: Checklist) -> PythonGates:
-    cache = config.rootpath / ".releasegate" / "cases.json"
-    return collect(config.rootpath, asking.paths(config), cache, config.inipath, declared=checklist.has_tests)
-
-
 def _opened(config: pytest.Config, drafts: list[_Draft]) -> list[GateSession]:
     """Open or find the release of each target; no run begins before all of them are there."""
     from pytest_releasegate.store import open_store
@@ -120,7 +114,8 @@ def _opened(config: pytest.Config, drafts: list[_Draft]) -> list[GateSession]:
 
 
 def _release(store: Store, draft: _Draft, now: datetime) -> Opened:
-    config, plan = draft.config, draft.plan
+    config = draft.config
+    plan = with_planned_browsers(config, draft.checklist, store, draft.identity, draft.plan)
     return open_or_find(
         store,
         draft.identity,

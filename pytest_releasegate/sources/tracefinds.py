@@ -24,7 +24,7 @@ def found_in(events: Iterable[dict[str, Any]]) -> dict[str, str]:
         if event.get("type") == "resource-snapshot":
             found |= dict(_of_entry(snapshot))
         elif event.get("type") == "frame-snapshot":
-            found |= dict.fromkeys(_of_page(snapshot.get("html")), "a private field")
+            found |= dict.fromkeys(_of_page(snapshot.get("html")), "private:field")
         elif cookies := (event.get("params") or {}).get("cookies"):
             found |= dict(_of_cookies(cookies))
     return {value: name for value, name in found.items() if isinstance(value, str) and len(value.strip()) > 2}
@@ -53,18 +53,18 @@ def _of_entry(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for header in message.get("headers") or []:
             name, value = str(header.get("name", "")), str(header.get("value", ""))
             if _HEADERS.search(name) and is_session_like(token := value.rpartition(" ")[2]):
-                yield token, f"the header {name.lower()}"
+                yield token, f"header:{name.lower()}"
     posted = (entry.get("request") or {}).get("postData") or {}
     for field in posted.get("params") or []:
         if _NAMED.search(str(field.get("name", ""))):
-            yield str(field.get("value", "")), "a private field"
+            yield str(field.get("value", "")), "private:field"
 
 
 def _of_cookies(cookies: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     for cookie in cookies:
         value = str(cookie.get("value", ""))
         if is_session_like(value):
-            yield value, f"the cookie {cookie.get('name', '')}"
+            yield value, f"cookie:{cookie.get('name', '')}"
 
 
 def _of_page(node: Any) -> Iterator[str]:

@@ -119,8 +119,9 @@ class _Rewriting:
         clean = self._cleaned(kept)
         if "params" in event:
             params = event["params"] or {}
-            shown = {key: self._clean(value, key) for key, value in params.items() if key in _PARAMS}
-            clean["params"] = dict.fromkeys(params, STRUCK) | shown
+            clean["params"] = {
+                key: self._clean(value, key) if key in _PARAMS else _told(value) for key, value in params.items()
+            }
         if isinstance(event.get("result"), dict):
             clean["result"] = {key: _told(value) for key, value in event["result"].items()}
         return clean
@@ -203,10 +204,14 @@ def _only(given: Any, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _told(value: Any) -> Any:
-    """What an action gave back: a number, a flag or the kind of an object; texts are of the page."""
+    """A value in Playwright's spelling: numbers, flags and kinds of objects stay, texts are of people."""
     if isinstance(value, str):
         return value if re.fullmatch(r"<\w+>", value) else STRUCK
-    return value if value is None or isinstance(value, int | float) else STRUCK
+    if isinstance(value, dict):
+        if "value" in value and "handles" in value:
+            return {"value": _told(value["value"]), "handles": []}
+        return value if value.keys() <= {"n", "b", "v"} else {"s": STRUCK}
+    return value if value is None or isinstance(value, int | float) else {"s": STRUCK}
 
 
 def _file_of(given: dict[str, Any]) -> str:

@@ -84,6 +84,11 @@ class Scratch:
         with open_store(f"sqlite:///{self.root / '.releasegate' / 'record.db'}", create=False) as store:
             return {result.gate: result for result in store.results(store.releases()[-1].id)}
 
+    def looks(self, gate: str) -> list[Result]:
+        """Every result of the gate in the newest release, oldest first."""
+        with open_store(f"sqlite:///{self.root / '.releasegate' / 'record.db'}", create=False) as store:
+            return [result for result in store.results(store.releases()[-1].id) if result.gate == gate]
+
     def evidence(self, gate: str) -> dict[str, bytes]:
         """The evidence of a gate by name."""
         with open_store(f"sqlite:///{self.root / '.releasegate' / 'record.db'}", create=False) as store:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
+import re
+import shutil
 import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from pytest_releasegate.hooks.chromium import usable_chromium
+from pytest_releasegate.hooks.launching import films_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.smoke.conftest import Scratch
 
@@ -34,7 +42,7 @@ def sign_in(page, flow):
         page.get_by_label("Again").fill("{TYPED}")
         page.get_by_role("button").click()
         page.get_by_role("heading", name="Welcome").wait_for()
-        page.evaluate("t => fetch('/api?token=' + encodeURIComponent(t), {{headers: {{Authorization: 'Bearer ' + t}}}})", token)
+        page.evaluate("t => fetch('/api?t=' + encodeURI(t), {{headers: {{Authorization: 'Bearer ' + t}}}})", token)
         page.request.post("/api", data={{"token": token, "password": account.password}})
 
 @pytest.mark.gate("canary")
@@ -54,7 +62,48 @@ def test_hiding(page, flow):
 def test_quiet(page, flow):
     with flow.step("Look"):
         page.goto("/login")
+
+@pytest.mark.gate("shaky")
+def test_shaky(page, flow, tmp_path_factory):
+    before = tmp_path_factory.getbasetemp() / "before"
+    first, _ = not before.exists(), before.write_text("")
+    with flow.step("Look"):
+        page.goto("/login")
+        assert not first, "not yet"
+
+@pytest.mark.gate("many")
+def test_many(page, flow):
+    page.goto("/login")
+    for number in range(4):
+        with flow.step(f"Look {{number}}"):
+            pass
 """
+
+AGAIN = """
+from _pytest.runner import runtestprotocol
+from pytest_releasegate.hooks import keeping
+
+keeping.MOST_PIECES = 3
+
+def pytest_runtest_protocol(item, nextitem):
+    if not item.name.startswith("test_shaky"):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for attempt in range(2):
+        item.execution_count = attempt + 1
+        setup, call, *rest = runtestprotocol(item, log=False, nextitem=nextitem)
+        if attempt == 0:
+            call.outcome, rest = "rerun", []
+            item._initrequest()
+        for report in (setup, call, *rest):
+            item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+def pytest_report_teststatus(report):
+    return ("rerun", "R", "RERUN") if report.outcome == "rerun" else None
+"""
+"""What pytest-rerunfailures does: the report of the teardown that ends a failed attempt reaches nobody."""
 
 LOGIN = """<link rel=icon href="data:,"><link rel=stylesheet href="/style.css?v=123"><h1>Login</h1>
 <form method=post action="/login"><label>User <input name=user></label>
@@ -103,15 +152,36 @@ def pages() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def walked(tmp_path_factory: pytest.TempPathFactory, pages: str, make_scratch: type[Scratch]) -> Scratch:
-    root = tmp_path_factory.mktemp("evidence")
+def product(root: Path, pages: str, make_scratch: type[Scratch]) -> Scratch:
     (root / "smoke").mkdir()
     (root / "smoke" / "test_pages.py").write_text(FLOWS)
     variables = {"RELEASEGATE_DEMO_ALICE_EMAIL": "alice@example.test", "RELEASEGATE_DEMO_ALICE_PASSWORD": PASSWORD}
     scratch = make_scratch(root, {**variables, "RELEASEGATE_TOKEN": TOKEN})
     scratch.prepare(f'base_url: "{pages}"')
-    scratch.run("-m", "smoke", "-n", "2")
+    return scratch
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory, pages: str, make_scratch: type[Scratch]) -> Scratch:
+    """A run that says nothing of traces."""
+    scratch = product(tmp_path_factory.mktemp("evidence"), pages, make_scratch)
+    (scratch.root / "conftest.py").write_text(AGAIN)
+    _, out = scratch.run("-m", "smoke", "-n", "2")
+    (scratch.root / "out.txt").write_text(out)
+    return scratch
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory, pages: str, make_scratch: type[Scratch]) -> Scratch:
+    """A run that asks for all that Playwright can keep; films are made by the system's ffmpeg where that is needed."""
+    scratch = product(tmp_path_factory.mktemp("filmed"), pages, make_scratch)
+    (path, there), system = films_at(), shutil.which("ffmpeg")
+    if not there and system and not any(path.parents[1].glob("chromium*")):
+        link = scratch.root / "browsers" / path.parent.name / path.name
+        link.parent.mkdir(parents=True)
+        link.symlink_to(system)
+        scratch.variables["PLAYWRIGHT_BROWSERS_PATH"] = str(link.parents[1])
+    scratch.run("-m", "smoke", "--tracing", "on", "--screenshot", "on", "--video", "on", "-k", "canary")
     return scratch
 
 
@@ -139,3 +209,152 @@ def test_no_secret_is_in_any_evidence_in_any_spelling(walked: Scratch, secret: s
     found = list(everything(walked.evidence("canary")))
     assert {"trace.zip", "flow.har", "browser.json"} <= {name for name, _ in found}
     assert [(name, form) for name, body in found for form in spellings(secret) if form in body] == []
+
+
+def test_without_redaction_the_secrets_would_be_there(filmed: Scratch) -> None:
+    (raw,) = filmed.root.glob("test-results/*/trace.zip")
+    whole = b"".join(body for _, body in everything({"trace.zip": raw.read_bytes()}))
+    for secret in (PASSWORD, COOKIE, TOKEN, TYPED, "csrf-4711-token"):
+        assert any(form in whole for form in spellings(secret)), secret
+        assert not any(form in body for _, body in everything(filmed.evidence("canary")) for form in spellings(secret))
+
+
+def test_a_trace_is_kept_of_flows_that_are_not_green_alone_and_nothing_raw_stays(walked: Scratch) -> None:
+    assert {gate: "trace.zip" in walked.evidence(gate) for gate in ("canary", "hiding", "quiet")} == {
+        "canary": True,
+        "hiding": True,
+        "quiet": False,
+    }
+    assert not (walked.root / "test-results").exists()
+
+
+def test_what_was_asked_for_is_evidence_and_stays_where_playwright_put_it(filmed: Scratch) -> None:
+    evidence = filmed.evidence("canary")
+    assert evidence["test-failed-1.png"].startswith(b"\x89PNG")
+    kept = sorted(path.name for path in filmed.root.glob("test-results/*/*"))
+    assert [name for name in kept if name != "video.webm"] == ["test-failed-1.png", "trace.zip"]
+    if "PLAYWRIGHT_BROWSERS_PATH" in filmed.variables or films_at()[1]:
+        assert evidence["video.webm"].startswith(b"\x1aE\xdf\xa3")
+        assert "video.webm" in kept
+
+
+def test_a_flow_that_passed_on_retry_is_green_says_so_and_keeps_every_attempt(walked: Scratch) -> None:
+    first, second = walked.looks("shaky")
+    assert (first.status, second.status) == ("failed", "passed")
+    assert {"01-look-failed.png", "trace.zip"} <= {one.name for one in first.evidence}
+    assert "passed on retry: expected 1 attempt, got 2 attempts" in {str(finding) for finding in second.findings}
+    assert not any(finding.name == "passed on retry" for finding in first.findings)
+    assert "passed on retry: shaky (2 attempts)" in (walked.root / "out.txt").read_text()
+
+
+def test_pictures_end_where_there_are_too_many_and_what_tells_of_a_failure_is_kept(walked: Scratch) -> None:
+    (result,) = walked.looks("many")
+    names = [one.name for one in result.evidence]
+    assert names == ["01-look-0.png", "02-look-1.png", "03-look-2.png", "browser.json", "flow.har"]
+    told = [str(finding) for finding in result.findings if finding.observe]
+    assert len(told) == 1
+    assert re.fullmatch(
+        r"evidence left out: expected 0, got 1: 04-look-3.png: \d+ bytes more would be too much", told[0]
+    )
+    assert result.status == "passed"
+
+
+def test_a_flow_that_hides_something_leaves_a_trace_without_pages(walked: Scratch) -> None:
+    events = [json.loads(line) for line in opened(walked, "hiding").read("trace.trace").splitlines()]
+    kinds = {event["type"] for event in events}
+    assert {"before", "after", "context-options"} <= kinds
+    assert not kinds & {"frame-snapshot", "screencast-frame"}
+
+
+def opened(scratch: Scratch, gate: str) -> zipfile.ZipFile:
+    return zipfile.ZipFile(io.BytesIO(scratch.evidence(gate)["trace.zip"]))
+
+
+def references(value: object) -> Iterator[str]:
+    """The files that a value names."""
+    for one in value if isinstance(value, list) else []:
+        yield from references(one)
+    for key, one in value.items() if isinstance(value, dict) else ():
+        yield from [str(one)] if key in {"_file", "file"} and isinstance(one, str) else references(one)
+
+
+def test_each_line_of_a_trace_can_be_read_and_each_file_that_it_names_is_there(walked: Scratch) -> None:
+    trace = opened(walked, "canary")
+    named = {
+        name
+        for entry in ("trace.trace", "trace.network")
+        for line in trace.read(entry).splitlines()
+        for name in references(json.loads(line))
+    }
+    kept = {name for name in trace.namelist() if name.startswith("resources/")}
+    assert named == kept
+    assert [trace.read(name) for name in kept] == [b"h1 {color: red}"]
+
+
+@pytest.fixture(scope="module")
+def viewer(walked: Scratch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Playwright's own viewer, with the redacted trace beside it."""
+    import playwright
+
+    site = tmp_path_factory.mktemp("viewer") / "site"
+    shutil.copytree(Path(playwright.__file__).parent / "driver/package/lib/vite/traceViewer", site)
+    (site / "canary.zip").write_bytes(walked.evidence("canary")["trace.zip"])
+    handler = functools.partial(Files, directory=str(site))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Files(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_playwrights_own_viewer_opens_the_trace_and_draws_its_pages(viewer: str) -> None:
+    with sync_playwright() as playwright:
+        said = usable_chromium("", Path(playwright.chromium.executable_path))
+        browser = playwright.chromium.launch(executable_path=said or None)
+        page = browser.new_page()
+        page.goto(f"{viewer}/index.html?trace={viewer}/canary.zip")
+        page.get_by_text("Navigate", exact=False).first.click()
+        drawn = page.frame_locator("iframe.snapshot-visible").get_by_role("heading", name="Login")
+        expect(drawn).to_be_visible()
+        expect(drawn).to_have_css("color", "rgb(255, 0, 0)")
+        page.get_by_role("tab", name="Network").click()
+        expect(page.get_by_text("/login").first).to_be_visible()
+        browser.close()
+
+
+HAR = {
+    "request": {"method": str, "url": str, "httpVersion": str, "cookies": list, "headers": list, "queryString": list,
+                "headersSize": int, "bodySize": int},
+    "response": {"status": int, "statusText": str, "httpVersion": str, "cookies": list, "headers": list,
+                 "content": dict, "redirectURL": str, "headersSize": int, "bodySize": int},
+    "timings": {"blocked": (int, float), "dns": (int, float), "connect": (int, float), "ssl": (int, float),
+                "send": (int, float), "wait": (int, float), "receive": (int, float)},
+    "cache": {},
+}  # fmt: skip
+"""What HAR 1.2 wants of each entry."""
+
+
+def test_an_archive_of_each_flow_has_the_shape_of_har(walked: Scratch) -> None:
+    log = json.loads(walked.evidence("canary")["flow.har"])["log"]
+    assert log["version"] == "1.2"
+    assert set(log["creator"]) == {"name", "version"}
+    for entry in log["entries"]:
+        assert datetime.fromisoformat(entry["startedDateTime"]).year > 2000
+        timings = entry["timings"]
+        assert entry["time"] == pytest.approx(
+            sum(value for key, value in timings.items() if value > 0 and key != "ssl")
+        )
+        for part, fields in HAR.items():
+            wrong = [name for name, kind in fields.items() if not isinstance(entry[part][name], kind)]
+            assert (part, wrong) == (part, [])
+    asked = [(entry["request"]["method"], entry["request"]["url"].rpartition("/")[2]) for entry in log["entries"]]
+    assert asked[:3] == [("GET", "login?token=***"), ("GET", "style.css?v=***"), ("POST", "login")]
+    assert log["entries"][2]["request"]["bodySize"] > 80
+    assert log["entries"][0]["response"]["content"]["mimeType"] == "text/html; charset=utf-8"

@@ -26,18 +26,16 @@ class Keeper:
         self._context = context
         self._left_out: list[str] = []
 
-    def room(self, size: int, *, needed: bool = False) -> bool:
-        """Whether so many bytes more may be kept; `needed` are those that tell why a gate failed."""
-        times = 2 if needed else 1
-        held = sum(evidence.size for evidence, _ in self._context.attached)
-        return len(self._context.attached) < MOST_PIECES * times and held + size <= MOST_BYTES * times
-
     def keep(self, name: str, media_type: str, body: bytes, *, needed: bool = False) -> None:
-        """Attach it where there is room."""
-        if self.room(len(body), needed=needed):
-            self._context.attach(name, media_type, body)
+        """Attach it where there is room; `needed` is what tells why a gate failed."""
+        times = 2 if needed else 1
+        attached = self._context.attached
+        if len(attached) >= MOST_PIECES * times:
+            self.leave_out(name, f"there are {len(attached)} pieces already")
+        elif sum(evidence.size for evidence, _ in attached) + len(body) > MOST_BYTES * times:
+            self.leave_out(name, f"its {len(body)} bytes would be more than {MOST_BYTES} in all")
         else:
-            self.leave_out(name, f"{len(body)} bytes more would be too much")
+            self._context.attach(name, media_type, body)
 
     def leave_out(self, name: str, why: str) -> None:
         """Say of something that it could not be kept."""

@@ -42,19 +42,22 @@ class Striker:
         for value, name in (values or {}).items():
             found.add(value, name)
         spelled, words = (ours | known for ours, known in zip(found.spellings(), secrets.spellings(), strict=True))
-        forms = {form: f"${{{name}}}" for value, name in spelled.items() for form in (value, *_in_base64(value))}
         texts = tuple(within)
-        present = [form for form in forms if not texts or any(_may_hold(text, form) for text in texts)]
-        self._forms = [(form, forms[form]) for form in sorted(present, key=len, reverse=True)]
-        self._words = [(re.compile(rf"(?<!\w){re.escape(word)}(?!\w)"), f"${{{words[word]}}}") for word in words]
+        # longer ones first; what follows an encoded value holds its last bits
+        looked = {form: (name, "{}[\\w+/-]{{0,3}}") for value, name in spelled.items() for form in _in_base64(value)}
+        looked |= {value: (name, "{}") for value, name in spelled.items()}
+        looked |= {word: (name, "(?<!\\w){}(?!\\w)") for word, name in words.items()}
+        self._known = [
+            (form, re.compile(pattern.format(re.escape(form))), "${" + name.replace("\\", "") + "}")
+            for form, (name, pattern) in sorted(looked.items(), key=lambda one: len(one[0]), reverse=True)
+            if not texts or any(_may_hold(text, form) for text in texts)
+        ]
 
     def values(self, text: str) -> str:
         """The text without the known values."""
-        for form, name in self._forms:
+        for form, pattern, instead in self._known:
             if form in text:
-                text = text.replace(form, name)
-        for pattern, name in self._words:
-            text = pattern.sub(lambda _, name=name: name, text)  # type: ignore[misc]  # bound at once
+                text = pattern.sub(instead, text)
         return text
 
     def text(self, text: str) -> str:

@@ -30,8 +30,9 @@ _MEDIA = {"screenshot": "image/png", "video": "video/webm"}
 class Artifacts:
     """Takes what pytest-playwright kept of a test, as soon as it is there; comes before the result is made."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, *, recorded: bool) -> None:
         self.config = config
+        self.recorded = recorded
         self.ours = not _is_said(config, "--tracing")
         """Whether traces are kept only because we want them, so that nobody misses the unredacted file."""
         if self.ours:
@@ -62,7 +63,7 @@ class Artifacts:
             if keeper and probe:
                 private, pages = (flow.private, not flow.hides) if flow else ({}, True)
                 self._keep(keeper, kind, file, probe, private, pages=pages)
-            if kind == "trace" and self.ours:
+            if kind == "trace" and self.ours and (self.recorded or keeper is None):
                 report.user_properties.remove((name, path))
                 _remove(file)
         if keeper and probe:
@@ -74,11 +75,15 @@ class Artifacts:
         try:
             if kind == "trace":
                 body, media = redacted(file, probe.context.secrets, private, pages=pages), "application/zip"
+                if self.ours:  # in a rehearsal it stays there, for whoever wants to see
+                    file.write_bytes(body)
             elif file.stat().st_size > MOST_BYTES:
                 return keeper.leave_out(file.name, "too large")
             else:
                 body, media = file.read_bytes(), _MEDIA.get(kind, "application/octet-stream")
         except (OSError, NotRedacted) as wrong:
+            if kind == "trace" and self.ours:
+                _remove(file)
             return keeper.leave_out(file.name, getattr(wrong, "strerror", None) or str(wrong))
         return keeper.keep(file.name, media, body, needed=True)
 

@@ -15,14 +15,13 @@ from pytest_releasegate.hooks.artifacts import Artifacts
 from pytest_releasegate.hooks.chromium import usable_chromium
 from pytest_releasegate.hooks.flow import FLOW, Account, Flow
 from pytest_releasegate.hooks.launching import films_at, remote, why_none
-from pytest_releasegate.hooks.session import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from playwright.sync_api import Browser, BrowserType, Page, Playwright
 
-    from pytest_releasegate.check import Context
+    from pytest_releasegate.check import Context, Secrets
     from pytest_releasegate.hooks.fixtures import Finder
     from pytest_releasegate.hooks.session import GateSession
 
@@ -38,16 +37,21 @@ __all__ = [
     "set_up",
 ]
 
+_SECRETS = pytest.StashKey["Secrets"]()
+"""What the targets of this run have in common of what must not be told."""
 
-def set_up(config: pytest.Config, session: GateSession) -> list[tuple[object, str]]:
+
+def set_up(config: pytest.Config, sessions: Sequence[GateSession]) -> list[tuple[object, str]]:
     """The plugins of browser gates; says where no films can be made."""
+    session = sessions[0]
+    config.stash[_SECRETS] = session.secrets
     video = config.getoption("--video") != "off"
     elsewhere = config.getini("releasegate_browser_url")
     if video and not elsewhere and not hasattr(config, "workerinput"):
         path, there = films_at()
         if not there:
             session.notes.append(f"no video of a browser started here: no {path}; run `playwright install ffmpeg`")
-    return [(sys.modules[__name__], "releasegate-browser"), (Artifacts(config), "releasegate-artifacts")]
+    return [(sys.modules[__name__], "releasegate-browser"), (Artifacts(config, session), "releasegate-artifacts")]
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +123,7 @@ def browser_context_args(
 
 def _remote(config: pytest.Config) -> str:
     try:
-        return remote(config, config.stash[KEY].secrets)
+        return remote(config, config.stash[_SECRETS])
     except CannotLook as missing:
         pytest.fail(str(missing), pytrace=False)
 

@@ -53,6 +53,11 @@ class Complaints:
             page.evaluate("1")
         self._over = True
 
+    def heard(self) -> Iterator[str]:
+        """All that was heard, as it is."""
+        for texts in self._seen.values():
+            yield from texts
+
     def findings(self, clean: Callable[[str], str]) -> Iterator[Finding]:
         """A finding for each kind of complaint, and one more where some were tolerated; `clean` takes secrets out."""
         for kind in _KINDS:

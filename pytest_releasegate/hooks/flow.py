@@ -129,7 +129,8 @@ class Flow:
         self._complaints.end(self.page)
         looked = (counted("steps", self._steps), counted("pages", self._complaints.pages))
         self._remember_cookies()
-        striker = Striker(self.context.secrets, self.private)
+        heard = [*self._complaints.heard(), *self._traffic.heard()]
+        striker = Striker(self.context.secrets, self.private, within=["\n".join(heard)])
         for found in (*looked, *self._complaints.findings(striker.text)):
             self.finding(found.name, expected=found.expected, actual=found.actual, ok=found.ok, observe=found.observe)
         self._clean_up()

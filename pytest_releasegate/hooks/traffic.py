@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from pytest_releasegate.sources.har import MOST_ENTRIES, Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from playwright.sync_api import BrowserContext, Request, Response
 
@@ -28,6 +28,11 @@ class Traffic:
         browser.on("response", self._on_response)
         browser.on("requestfinished", self._on_finished)
         browser.on("requestfailed", self._on_failed)
+
+    def heard(self) -> Iterator[str]:
+        """Every text that an archive could hold, as it is."""
+        for exchange in self.exchanges:
+            yield from (exchange.url, exchange.status_text, exchange.failure, *(exchange.headers or {}).values())
 
     def _on_request(self, request: Request) -> None:
         self.count += 1

@@ -40,7 +40,8 @@ _ENTRY = {"pageref", "startedDateTime", "time", "cache", "timings", "serverIPAdd
 _REQUEST = {"method", "url", "httpVersion"}
 _RESPONSE = {"statusText", "httpVersion", "redirectURL", "_failureText"}
 _PLAIN = {"input", "log", "stdout", "stderr", "error"}
-_LARGEST = 400 * 1024 * 1024
+_LARGEST, _MOST_LINES = 400 * 1024**2, 64 * 1024**2
+_OF_LINES = (".trace", ".network", ".stacks")
 
 
 class NotRedacted(ValueError):
@@ -54,8 +55,10 @@ def redacted(trace: Path, secrets: Secrets, values: Mapping[str, str] | None = N
     """
     try:
         with ZipFile(trace) as source:
-            if sum(entry.file_size for entry in source.infolist()) > _LARGEST:
-                raise NotRedacted(f"its content is larger than {_LARGEST // 1024**2} MiB")
+            sizes = {entry.filename: entry.file_size for entry in source.infolist()}
+            lines = sum(size for name, size in sizes.items() if name.endswith(_OF_LINES))
+            if sum(sizes.values()) > _LARGEST or lines > _MOST_LINES:
+                raise NotRedacted(f"its content is larger than {_LARGEST} bytes, or its lines than {_MOST_LINES}")
             return _Rewriting(source, secrets, values or {}, pages).write()
     except (OSError, BadZipFile, ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
         raise wrong if isinstance(wrong, NotRedacted) else NotRedacted(f"{type(wrong).__name__}: {wrong}") from None
@@ -66,12 +69,12 @@ class _Rewriting:
         self.source = source
         self.pages = pages
         names = source.namelist()
-        texts = {name: source.read(name).decode() for name in names if name.endswith((".trace", ".network", ".stacks"))}
+        texts = {name: source.read(name).decode() for name in names if name.endswith(_OF_LINES)}
         self.events = {name: _lines(text) for name, text in texts.items() if not name.endswith(".stacks")}
         self.stacks = {name: json.loads(text) for name, text in texts.items() if name.endswith(".stacks")}
         found = found_in(event for events in self.events.values() for event in events)
         self.striker = Striker(secrets, {**found, **values}, within=texts.values())
-        self.sources = Striker(secrets, {**found, **values})
+        self.secrets, self.values = secrets, {**found, **values}
         self.files: set[str] = set()
 
     def write(self) -> bytes:
@@ -94,8 +97,8 @@ class _Rewriting:
             text = body.decode()
         except UnicodeDecodeError:
             return body  # a font
-        clean = self.sources.values(text) if name.startswith("src/") else self.sources.text(text)
-        return clean.encode()
+        striker = Striker(self.secrets, self.values, within=[text])
+        return (striker.values(text) if name.startswith("src/") else striker.text(text)).encode()
 
     def _event(self, event: dict[str, Any]) -> dict[str, Any] | None:
         """The event as it may be kept; None for one that is not, or whose type is not known."""

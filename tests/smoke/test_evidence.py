@@ -18,6 +18,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from pytest_releasegate.cli import main
 from pytest_releasegate.hooks.chromium import usable_chromium
 from pytest_releasegate.hooks.launching import films_at
 
@@ -253,6 +254,20 @@ def test_pictures_end_where_there_are_too_many_and_what_tells_of_a_failure_is_ke
     told = [str(finding) for finding in result.findings if finding.observe]
     assert told == ["evidence left out: expected 0, got 1: 04-look-3.png: there are 3 pieces already"]
     assert result.status == "passed"
+
+
+def test_evidence_comes_out_of_the_record_again(
+    walked: Scratch, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(walked.root)
+    words = ["show", "shaky", "--release", "1.4.0", "--env", "demo", "--save", str(tmp_path)]
+    assert main(words) == 0
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/*"))
+    assert names[0] == "01/01-01-look-failed.png"
+    assert "01/04-trace.zip" in names
+    assert names[-1] == "02/03-flow.har"
+    assert zipfile.ZipFile(tmp_path / "01/04-trace.zip").testzip() is None
+    assert f"saved: {tmp_path}/01/04-trace.zip" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_a_flow_that_hides_something_leaves_a_trace_without_pages(walked: Scratch) -> None:

@@ -173,6 +173,7 @@ def test_a_complaint_turns_the_gate_red_though_the_assertions_hold(walked: Scrat
     assert result.status == "failed"
     assert text in walked.wrong(gate)
     assert any(str(finding) == "the test: expected passes, got passes" for finding in result.findings)
+    assert "trace.zip" in walked.evidence(gate)
 
 
 def test_what_was_tolerated_is_shown(walked: Scratch) -> None:

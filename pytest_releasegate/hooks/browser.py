@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_releasegate.check import Secrets
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.hooks.artifacts import Artifacts
 from pytest_releasegate.hooks.chromium import usable_chromium
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserType, Page, Playwright
 
-    from pytest_releasegate.check import Context, Secrets
+    from pytest_releasegate.check import Context
     from pytest_releasegate.hooks.fixtures import Finder
     from pytest_releasegate.hooks.session import GateSession
 
@@ -37,7 +38,7 @@ __all__ = [
     "set_up",
 ]
 
-_SECRETS = pytest.StashKey["Secrets"]()
+_SECRETS = pytest.StashKey[Secrets]()
 """What the targets of this run have in common of what must not be told."""
 
 
@@ -51,7 +52,8 @@ def set_up(config: pytest.Config, sessions: Sequence[GateSession]) -> list[tuple
         path, there = films_at()
         if not there:
             session.notes.append(f"no video of a browser started here: no {path}; run `playwright install ffmpeg`")
-    return [(sys.modules[__name__], "releasegate-browser"), (Artifacts(config, session), "releasegate-artifacts")]
+    artifacts = Artifacts(config, recorded=session.recorded)
+    return [(sys.modules[__name__], "releasegate-browser"), (artifacts, "releasegate-artifacts")]
 
 
 @pytest.fixture(scope="session")

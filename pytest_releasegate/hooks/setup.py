@@ -49,12 +49,7 @@ def set_up(config: pytest.Config) -> None:
 
     register(fixtures, "releasegate-fixtures")
     register(Retries(), "releasegate-retries")
-    if config.pluginmanager.hasplugin("playwright"):
-        from pytest_releasegate.hooks import browser
-
-        for plugin, name in browser.set_up(config, sessions):
-            register(plugin, name)
-    for plugin, name in _looking(sessions):
+    for plugin, name in (*_browsers(config, sessions), *_looking(sessions)):
         register(plugin, name)
     recorders = [] if hasattr(config, "workerinput") else _record(config, sessions, register)
     if config.getoption("allure_report_dir", None):
@@ -75,6 +70,15 @@ def _point(config: pytest.Config, sessions: list[GateSession]) -> None:
     config.stash[KEY] = session
     if session.identity.base_url:
         config.option.base_url = session.identity.base_url
+
+
+def _browsers(config: pytest.Config, sessions: list[GateSession]) -> list[tuple[object, str]]:
+    """What gates in a browser need; before the looker, so that the result has what the browser left."""
+    if not config.pluginmanager.hasplugin("playwright"):
+        return []
+    from pytest_releasegate.hooks import browser
+
+    return browser.set_up(config, sessions)
 
 
 def _looking(sessions: list[GateSession]) -> Iterator[tuple[object, str]]:

@@ -33,7 +33,7 @@ class Artifacts:
     def __init__(self, config: pytest.Config, *, recorded: bool) -> None:
         self.config = config
         self.recorded = recorded
-        self.ours = not _is_said(config, "--tracing")
+        self.ours = _names_artifacts(config) and not _is_said(config, "--tracing")
         """Whether traces are kept only because we want them, so that nobody misses the unredacted file."""
         if self.ours:
             config.option.tracing = "retain-on-failure"
@@ -86,6 +86,11 @@ class Artifacts:
                 _remove(file)
             return keeper.leave_out(file.name, getattr(wrong, "strerror", None) or str(wrong))
         return keeper.keep(file.name, media, body, needed=True)
+
+
+def _names_artifacts(config: pytest.Config) -> bool:
+    """Whether this pytest-playwright says what it kept; an older one would leave raw traces that nobody asked for."""
+    return hasattr(config.pluginmanager.getplugin("playwright"), "_attach_artifacts_to_report")
 
 
 def _is_said(config: pytest.Config, option: str) -> bool:

@@ -181,6 +181,9 @@ def filmed(tmp_path_factory: pytest.TempPathFactory, pages: str, make_scratch: t
         link.parent.mkdir(parents=True)
         link.symlink_to(system)
         scratch.variables["PLAYWRIGHT_BROWSERS_PATH"] = str(link.parents[1])
+    old = scratch.root / "test-results" / "of an earlier run" / "trace.zip"
+    old.parent.mkdir(parents=True)
+    old.touch()
     scratch.run("-m", "smoke", "--tracing", "on", "--screenshot", "on", "--video", "on", "-k", "canary")
     return scratch
 
@@ -254,6 +257,18 @@ def test_pictures_end_where_there_are_too_many_and_what_tells_of_a_failure_is_ke
     told = [str(finding) for finding in result.findings if finding.observe]
     assert told == ["evidence left out: expected 0, got 1: 04-look-3.png: there are 3 pieces already"]
     assert result.status == "passed"
+
+
+def test_a_rehearsal_leaves_a_trace_in_the_folder_and_that_is_redacted_too(
+    tmp_path: Path, pages: str, make_scratch: type[Scratch]
+) -> None:
+    scratch = product(tmp_path, pages, make_scratch)
+    scratch.run("smoke/test_pages.py", "-k", "canary")
+    (trace,) = scratch.root.glob("test-results/*/trace.zip")
+    whole = list(everything({"trace.zip": trace.read_bytes()}))
+    secrets = (PASSWORD, COOKIE, TOKEN, TYPED)
+    assert [name for name, body in whole for secret in secrets for form in spellings(secret) if form in body] == []
+    assert any(b'"frame-snapshot"' in body for _, body in whole)
 
 
 def test_evidence_comes_out_of_the_record_again(

@@ -45,12 +45,19 @@ __all__ = [
     "Status",
     "StepEvent",
     "Waiver",
+    "by_gate",
     "is_after_deployment",
 ]
 
 
 ASKS_PEOPLE = frozenset({"attest", "sign_off"})
 """The kinds of check that a person answers."""
+_BY_GATE = "gate "
+
+
+def by_gate(who: str) -> bool:
+    """Whether it was a gate that said it, as `gate 8.1.4`; no account has a blank in its name."""
+    return who.startswith(_BY_GATE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -218,6 +225,8 @@ class Release:
     git_branch: str = ""
     opened_at: datetime
     deployed_at: datetime | None = None
+    deployed_by: str = ""
+    """Who said when it was deployed: a person, or `gate 8.1.4`, which saw it; empty in older records."""
     rolled_back_at: datetime | None = None
     rollback_reason: str = ""
     window: tuple[datetime, datetime] | None = None
@@ -235,6 +244,16 @@ class Release:
     def known_facts(self) -> Mapping[str, bool]:
         """The facts as they were declared, else as they were derived."""
         return {**{name: bool(path) for name, path in self.derived.items()}, **self.facts}
+
+    @property
+    def seen_by(self) -> str:
+        """The gate that saw the deployment first; empty where a person said when it was."""
+        return self.deployed_by.removeprefix(_BY_GATE) if by_gate(self.deployed_by) else ""
+
+    @property
+    def deployment(self) -> str:
+        """Where the instant of the deployment comes from, such as `seen by gate 8.1.4`; empty where nobody knows."""
+        return f"{'seen' if self.seen_by else 'said'} by {self.deployed_by}" if self.deployed_by else ""
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.approval import approvals
@@ -13,7 +14,7 @@ from pytest_releasegate.policy import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from pytest_releasegate.approval import Approval
     from pytest_releasegate.counting import Counted
@@ -155,7 +156,7 @@ class _Gate:
 
     def _looked_at(self, rows: list[Result]) -> Standing:
         mine = [row for row in rows if row.gate_digest == self.planned.digest and row.started_at <= self.now + SKEW]
-        valid = [row for row in mine if self._in_time(row.started_at)]
+        valid = [row for row in mine if self._in_time(self._told_at(row))]
         names = dict.fromkeys(row.case for row in valid)
         latest = {case: _newest([row for row in valid if row.case == case]) for case in names}
         certain = [row for row in valid if row.status in {Status.PASSED, Status.FAILED}]
@@ -225,6 +226,11 @@ class _Gate:
         if self._must_hold_by is not None:
             return self._is_early_enough(at)
         return (gate.phase, gate.step) in _BEFORE_DEPLOYMENT or gate.phase not in _AFTER_DEPLOYMENT or at >= deployed
+
+    def _told_at(self, row: Result) -> datetime:
+        """The instant that a look speaks of: a version that was waited for was seen when the look ended."""
+        waited = row.seconds if self.gate.kind == "version" and row.status is Status.PASSED and row.seconds > 0 else 0.0
+        return row.started_at + timedelta(seconds=waited)
 
     @property
     def _must_hold_by(self) -> datetime | None:

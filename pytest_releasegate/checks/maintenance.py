@@ -11,11 +11,11 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters
+from pytest_releasegate.sources.banners import banner
 from pytest_releasegate.sources.http import Query, ask
 from pytest_releasegate.sources.postgres import connect, first_rows, one_statement
 from pytest_releasegate.sources.text import OneOrMore
 from pytest_releasegate.sources.tls import authority_file
-from pytest_releasegate.sources.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,20 +163,7 @@ class Maintenance(Parameters):
             after = answer.headers.get("Retry-After", "")
             yield find(f"{url}: Retry-After", expected="told", actual=after or "absent", ok=bool(after))
         if self.banner and held:
-            yield self._banner(url, answer, on=on)
-
-    def _banner(self, url: str, answer: Answer, *, on: bool) -> Finding:
-        text = " ".join(self.banner.split())
-        shown = visible(answer.text, answer.headers.get("Content-Type", ""))
-        name = f"{url}: banner '{text}'"
-        expected = "visible" if on else "not visible"
-        if not shown:
-            return find(name, expected=expected, actual="a page without any text", ok=Ok.CANNOT_TELL)
-        seen = text in shown
-        actual = "visible" if seen else "not visible"
-        if not seen and text in " ".join(answer.text.split()):
-            actual = "not visible: it stands in the page, hidden or in a script"
-        return find(name, expected=expected, actual=expected if seen is on else actual, ok=seen is on)
+            yield banner(f"{url}: banner '{' '.join(self.banner.split())}'", self.banner, answer, wanted=on)
 
 
 def _of_database(state: State, context: Context) -> Any:

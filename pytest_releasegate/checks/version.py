@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from pytest_releasegate.model import Finding
     from pytest_releasegate.sources.http import Answer
 
-__all__ = ["Version"]
+__all__ = ["Version", "others"]
 
 _LONGEST = 30.0
 _SHORTEST_COMMIT = 7
 _MOST_SHOWN = 60
+_RUNS = re.compile(r"v?[0-9]+\.[0-9][\w.+-]*|[0-9a-fA-F]{7,64}")
+_ANSWERS = re.compile(r" \([0-9]+ of [0-9]+ answers\)$")
 
 
 def _place(text: str) -> str:
@@ -129,6 +131,15 @@ class Version(Parameters):
         ca = authority_file(context.root, context.resolve(self.ca, secret=False))
         query = Query(url=context.url(url), redirects=True, ca=ca)
         return ask(query, clock=context.clock, limit=context.remaining(_LONGEST))
+
+
+def others(finding: Finding) -> list[str]:
+    """The versions or commits that ran in the place of the wanted one; none where the answer told nothing."""
+    if finding.ok is not Ok.NO or not finding.name.startswith(("version at ", "commit at ")):
+        return []
+    same = _same if finding.name.startswith("version") else _same_commit
+    said = [_ANSWERS.sub("", part) for part in finding.actual.split(", ")]
+    return [part for part in said if _RUNS.fullmatch(part) and not same(part, finding.expected)]
 
 
 @dataclass(frozen=True, slots=True)

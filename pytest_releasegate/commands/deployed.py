@@ -40,7 +40,8 @@ def run(asked: argparse.Namespace) -> ExitCode:
     release = here.store.set_deployed(release.id, at, person(here.root))
     if not known:
         here.note(release, now, "deployed", f"deployed at {at.isoformat()}")
-    say(f"{release.product} {release.name}: deployed {at:%Y-%m-%d %H:%M:%S} UTC")
+    was = f", as the record knows already ({release.deployment or 'set once'})" if known else ""
+    say(f"{release.product} {release.name}: deployed {at:%Y-%m-%d %H:%M:%S} UTC{was}")
     if release.window and not release.window[0] <= at <= release.window[1]:
         say(f"outside of its window: {release.window[0]:%Y-%m-%d %H:%M} to {release.window[1]:%Y-%m-%d %H:%M} UTC")
     say(f"review due {at + timedelta(hours=72):%Y-%m-%d %H:%M:%S} UTC")

@@ -11,8 +11,10 @@ import pytest
 from pytest_releasegate.check import find, judge
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.execution import look
+from pytest_releasegate.hooks.arriving import is_undeployed
 from pytest_releasegate.hooks.body import Body
 from pytest_releasegate.hooks.together import forget, shared_by
+from pytest_releasegate.lifecycle.arrival import sees_arrival
 from pytest_releasegate.lifecycle.standings import standings_of
 from pytest_releasegate.model import ASKS_PEOPLE, NEEDS_DEPLOYMENT, Claims, Result, Status
 from pytest_releasegate.verdict import HOLDS, UNDEPLOYED, prior, stand
@@ -116,7 +118,7 @@ def _stop(status: Status, reason: str) -> None:
 
 def _unmet(session: GateSession, gate: Gate) -> str:
     """Why the gate cannot look yet; waits for gates that another worker is looking at."""
-    if gate.phase in NEEDS_DEPLOYMENT and session.release.deployed_at is None and session.recorded:
+    if gate.phase in NEEDS_DEPLOYMENT and is_undeployed(session) and not sees_arrival(gate):
         return UNDEPLOYED
     if not gate.needs or not session.recorded:
         return ""

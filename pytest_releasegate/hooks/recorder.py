@@ -9,6 +9,7 @@ import pytest
 from pytest_releasegate.checklist.python_gates import case_of
 from pytest_releasegate.errors import ExitCode, RecordError
 from pytest_releasegate.hooks import asking
+from pytest_releasegate.lifecycle.arrival import arrival
 from pytest_releasegate.model import Decision, Result, Status, StepEvent
 from pytest_releasegate.report.view import view
 from pytest_releasegate.verdict import Reason, Verdict, closable, decide
@@ -38,6 +39,8 @@ class Recorder:
         self.failed: set[str] = set()
         self.unkept: dict[str, list[str]] = {}
         self.said: list[str] = []
+        self.told: list[str] = []
+        """What else a person must read, in lines."""
         self.view: ReleaseView | None = None
         self.verdict: Verdict | None = None
         self.ran: dict[str, float] = {}
@@ -159,9 +162,21 @@ class Recorder:
         if session.store is None:
             return
         try:
+            self._arrived(result)
             session.store.add_result(session.release.id, session.run, result, session.bodies(result))
         except RecordError as wrong:
             self._unkept(result.gate, f"not recorded: {wrong}")
+
+    def _arrived(self, result: Result) -> None:
+        """Note that the release was seen to run, where this look is the first that shows it.
+
+        Workers wait for the result, so the deployment is in the record before it.
+        """
+        own = self.session
+        seen = arrival(own.store, own.release, own.plan, result, own.clock.now()) if own.store else None
+        if seen:
+            own.release = seen.release
+            self.told.append(seen.line)
 
     def _unkept(self, gate: str, what: str) -> None:
         self.unkept.setdefault(what, []).append(gate)

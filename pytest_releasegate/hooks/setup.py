@@ -11,6 +11,7 @@ import pytest
 from pytest_releasegate.checklist.conditions import parse
 from pytest_releasegate.errors import UsageProblem
 from pytest_releasegate.hooks import asking, fixtures
+from pytest_releasegate.hooks.arriving import Arriving
 from pytest_releasegate.hooks.collect import Collector
 from pytest_releasegate.hooks.looking import Looker
 from pytest_releasegate.hooks.recorder import Recorder
@@ -51,6 +52,7 @@ def set_up(config: pytest.Config) -> None:
     register(Retries(), "releasegate-retries")
     for plugin, name in (*_browsers(config, sessions), *_looking(sessions)):
         register(plugin, name)
+    register(Arriving(sessions), "releasegate-arriving")
     recorders = [] if hasattr(config, "workerinput") else _record(config, sessions, register)
     if config.getoption("allure_report_dir", None):
         from pytest_releasegate.hooks.allure import join

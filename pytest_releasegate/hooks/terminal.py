@@ -62,6 +62,8 @@ class Terminal:
         view, verdict = self.recorder.view, self.recorder.verdict
         for line in self.recorder.trouble:
             terminalreporter.write_line(f"releasegate{self.session.suffix}: {line}", red=True)
+        for line in self.recorder.told:
+            terminalreporter.write_line(f"releasegate: {line}", yellow=True, bold=True)
         if view is None or verdict is None:
             return
         phases = list(dict.fromkeys(row.gate.phase for row in verdict.standings))

@@ -12,7 +12,17 @@ from pytest_releasegate.claims import Attestation, Revocation, SignOff, kind_of
 from pytest_releasegate.model import STEPS, Decision, Finding, Ok, Phase, Status
 from pytest_releasegate.report.exhibits import Exhibits
 from pytest_releasegate.report.onegate import declared, parameter_lines
-from pytest_releasegate.report.reasons import TROUBLE, absent, by_item, facts, grouped, next_steps, tally, word
+from pytest_releasegate.report.reasons import (
+    TROUBLE,
+    absent,
+    by_item,
+    deployment,
+    facts,
+    grouped,
+    next_steps,
+    tally,
+    word,
+)
 from pytest_releasegate.report.text import count, human_size, instant, plain, span
 from pytest_releasegate.verdict import closed_steps
 
@@ -163,7 +173,7 @@ def _facts(view: ReleaseView) -> Iterator[tuple[str, str]]:
     yield "Opened", instant(release.opened_at, exact=True)
     if release.window:
         yield "Window", " to ".join(instant(at, exact=True) for at in release.window)
-    yield "Deployed", instant(release.deployed_at, exact=True)
+    yield "Deployed", deployment(release, exact=True)
     if release.rolled_back_at:
         yield "Rolled back", f"{instant(release.rolled_back_at, exact=True)}: {release.rollback_reason}"
     yield "Facts", facts(release) or "none"
@@ -198,7 +208,8 @@ def _moments(view: ReleaseView) -> Iterator[_Moment]:
     release = view.release
     yield _Moment(release.opened_at, "release opened", f"plan of {count(len(view.plan.gates), 'gate')}")
     if release.deployed_at:
-        yield _Moment(release.deployed_at, "deployed", f"{release.version} to {release.environment}")
+        told = f"{release.version} to {release.environment}"
+        yield _Moment(release.deployed_at, "deployed", ", ".join(filter(None, (told, release.deployment))))
     if release.rolled_back_at:
         yield _Moment(release.rolled_back_at, "rolled back", release.rollback_reason)
     for run in view.runs:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.model import ASKS_PEOPLE, Decision, Phase, Status
+from pytest_releasegate.report.text import instant
 from pytest_releasegate.verdict import PRECEDENCE, UNDEPLOYED
 
 if TYPE_CHECKING:
@@ -17,7 +18,19 @@ if TYPE_CHECKING:
     from pytest_releasegate.report.view import ReleaseView
     from pytest_releasegate.verdict import Reason, Standing, Verdict
 
-__all__ = ["TROUBLE", "Group", "absent", "by_item", "facts", "grouped", "next_steps", "tally", "untouched", "word"]
+__all__ = [
+    "TROUBLE",
+    "Group",
+    "absent",
+    "by_item",
+    "deployment",
+    "facts",
+    "grouped",
+    "next_steps",
+    "tally",
+    "untouched",
+    "word",
+]
 
 TROUBLE = frozenset(
     {Status.FAILED, Status.ERROR, Status.INCONCLUSIVE, Status.MISSING, Status.PENDING, Status.WAIVED},
@@ -48,6 +61,11 @@ class Group:
 def word(status: Status) -> str:
     """A status as people write it."""
     return status.value.replace("_", " ")
+
+
+def deployment(release: Release, *, exact: bool = False) -> str:
+    """When it was deployed and by whose word, such as `2026-01-05 09:00 UTC, seen by gate 8.1.4`."""
+    return ", ".join(filter(None, (instant(release.deployed_at, exact=exact), release.deployment)))
 
 
 def facts(release: Release) -> str:

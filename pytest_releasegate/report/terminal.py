@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_releasegate.errors import UsageProblem, nearest
 from pytest_releasegate.model import STEPS, Decision, Phase, Status
 from pytest_releasegate.report.onegate import Writer, attempts, declaration, spoken
-from pytest_releasegate.report.reasons import facts, grouped, next_steps, tally
+from pytest_releasegate.report.reasons import deployment, facts, grouped, next_steps, tally
 from pytest_releasegate.report.table import Table
 from pytest_releasegate.report.text import Paint, count, cut, instant, one_line, span, width, wrap
 
@@ -180,7 +180,7 @@ def _heading(view: ReleaseView, columns: int, paint: Paint) -> list[str]:
         ),
         ("opened", instant(release.opened_at)),
         *([("window", " to ".join(map(instant, release.window)))] if release.window else []),
-        ("deployed", instant(release.deployed_at)),
+        ("deployed", deployment(release)),
         *([("profile", release.profile)] if release.profile else []),
         *([("", f"rolled back {instant(back)}: {release.rollback_reason}")] if back else []),
         ("facts", facts(release)),

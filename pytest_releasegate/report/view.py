@@ -66,7 +66,7 @@ def view(store: Store, release: Release, now: datetime, *, strictly: bool = Fals
     plan = store.plan(release.id)
     until = now if strictly else FOREVER
     if release.deployed_at and release.deployed_at > until:
-        release = replace(release, deployed_at=None)
+        release = replace(release, deployed_at=None, deployed_by="")
     if release.rolled_back_at and release.rolled_back_at > until:
         release = replace(release, rolled_back_at=None, rollback_reason="")
     results = [row for row in store.results(release.id) if row.started_at <= until]

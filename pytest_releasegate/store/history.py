@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_releasegate.model import by_gate
 from pytest_releasegate.store.documents import About, Document, plain
 from pytest_releasegate.store.releases import REVIEW_AFTER
 from pytest_releasegate.store.values import from_text, to_text
@@ -96,12 +97,17 @@ class _Folding:
         }
 
     def deployment(self) -> dict[str, Any]:
+        """A person's word, of which there can be one; else when the first gate saw it, in whichever record."""
         events = self._events.get("deployed", [])
-        at = self._one("it was deployed at", [event.said["deployed_at"] for event in events])
-        if not at:
+        said = [event for event in events if not by_gate(event.said["person"])]
+        self._one("it was deployed at", [event.said["deployed_at"] for event in said])
+        if not events:
             return {}
+        first = (said or events)[0].said
+        at = first["deployed_at"]
         due = to_text(from_text(at) + REVIEW_AFTER)
-        return {"deployed_at": at, "review_status": "scheduled", "review_scheduled_at": due}
+        scheduled = {"review_status": "scheduled", "review_scheduled_at": due}
+        return {"deployed_at": at, "deployed_by": first["person"], **scheduled}
 
     def rollback(self) -> dict[str, Any]:
         events = self._events.get("rolled_back", [])

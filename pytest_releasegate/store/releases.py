@@ -38,6 +38,7 @@ _COLUMNS = (
     releases.c.git_branch,
     releases.c.opened_at,
     releases.c.deployed_at,
+    releases.c.deployed_by,
     releases.c.rollback_at,
     releases.c.rollback_reason,
     releases.c.window_start,
@@ -117,11 +118,15 @@ class Releases(Base):
         return self._change(release_id, "release replanned", values, at=at, person=person, reason=reason)
 
     def set_deployed(self, release_id: int, at: datetime, person: str) -> Release:
-        """Say when it was deployed, once, which schedules the review at +72 h; another instant is a `UsageProblem`."""
+        """Say when it was deployed, once, which schedules the review at +72 h; another instant is a `UsageProblem`.
+
+        In the place of a person stands `gate 8.1.4` where a gate saw it.
+        """
         known = self.release(release_id)
         if known.deployed_at is None:
             values = {
                 "deployed_at": to_text(at),
+                "deployed_by": clean_text(person),
                 "review_status": "scheduled",
                 "review_scheduled_at": to_text(from_text(to_text(at)) + REVIEW_AFTER),
             }
@@ -207,10 +212,11 @@ class Releases(Base):
 def _once(known: Release, at: datetime) -> Release:
     if known.deployed_at == at:
         return known
-    raise UsageProblem(
-        f"release {known.name} was deployed at {known.deployed_at} by the record, got {at}",
-        "it is set once; what was rolled back and deployed again is another attempt: releasegate rollback, then open",
-    )
+    hint = "it is set once; what was rolled back and deployed again is another attempt: releasegate rollback, then open"
+    if known.seen_by:
+        hint = "it is set once and cannot be corrected: let the next deployment say it itself, before any gate looks"
+    said = f" ({known.deployment})" if known.deployed_by else ""
+    raise UsageProblem(f"release {known.name} was deployed at {known.deployed_at} by the record{said}, got {at}", hint)
 
 
 def _opening(release: Release, plan: Plan) -> dict[str, Any]:
@@ -223,6 +229,7 @@ def _opening(release: Release, plan: Plan) -> dict[str, Any]:
         "git_branch": release.git_branch,
         "opened_at": to_text(release.opened_at),
         "deployed_at": to_text(release.deployed_at) if release.deployed_at else None,
+        "deployed_by": release.deployed_by or None,
         "window_start": to_text(release.window[0]) if release.window else None,
         "window_end": to_text(release.window[1]) if release.window else None,
         "facts": canonical(dict(release.facts)).decode(),
@@ -259,6 +266,7 @@ def _release(row: Row[Any]) -> Release:
     values["deployed_at"] = from_text(row.deployed_at) if row.deployed_at else None
     rolled_back = values.pop("rollback_at")
     values["rolled_back_at"] = from_text(rolled_back) if rolled_back else None
+    values["deployed_by"] = row.deployed_by or ""
     values["rollback_reason"] = row.rollback_reason or ""
     start, end = values.pop("window_start"), values.pop("window_end")
     values["window"] = (from_text(start), from_text(end)) if start and end else None

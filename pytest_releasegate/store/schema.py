@@ -44,7 +44,7 @@ __all__ = [
 SCHEMA = "releasegate"
 """Where the tables stand in PostgreSQL."""
 VERSION_TABLE = "schema_version"
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """The migrations this version knows, oldest first; a test compares them with the folder."""
 HEAD = REVISIONS[-1]
 
@@ -96,6 +96,7 @@ releases = Table(
     _maybe("profile"),
     _maybe("authors"),
     _maybe("derived"),
+    _maybe("deployed_by"),
     UniqueConstraint("product", "version", "environment", "attempt", name="one_row_an_attempt"),
     sqlite_autoincrement=True,
 )

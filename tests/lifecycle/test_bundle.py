@@ -363,6 +363,27 @@ def test_a_release_that_one_record_deployed_is_deployed_in_the_other(
     assert [records(name).verify() for name in "ab"] == [[], []]
 
 
+@pytest.mark.parametrize(
+    ("said", "at", "by"),
+    [
+        ({"a": (3, "gate 1"), "b": (2, "gate 2")}, 2, "gate 2"),
+        ({"a": (2, "gate 1"), "b": (3, "bob")}, 3, "bob"),
+        ({"a": (3, "gate 1"), "b": (2, "bob")}, 2, "bob"),
+    ],
+)
+def test_of_a_deployment_that_two_records_know_a_person_says_when_else_who_saw_it_first(
+    said: dict[str, tuple[int, str]], at: int, by: str, records: Callable[[str], Store], bundle: Directory
+) -> None:
+    ids = {name: records(name).open_release(release(), plan()).id for name in said}
+    for name, (minutes, person) in said.items():
+        records(name).set_deployed(ids[name], later(minutes), person)
+        push(records(name), bundle)
+    for name in said:
+        pull(records(name), bundle)
+        found = records(name).release(ids[name])
+        assert (found.deployed_at, found.deployed_by, records(name).verify()) == (later(at), by, [])
+
+
 @pytest.mark.parametrize("kind", ["opened", "replanned", "run", "result", "claim", "audit", "push", "blobs"])
 def test_a_changed_file_is_refused_and_nothing_is_taken_in(
     kind: str, records: Callable[[str], Store], pushed: Directory

@@ -147,7 +147,7 @@ def test_removed_tail_is_seen_while_its_rows_are_there(filled: Store) -> None:
     last = count(filled)
     tamper(filled, f"DELETE FROM entries WHERE seq = {last}")
     said = filled.verify()
-    assert len(said) == 3
+    assert len(said) == 4
     assert said[0].startswith("releases row 1 was changed: deployed_at is '2026-01-05")
 
 

@@ -1,0 +1,83 @@
+"""Gates that see the deployment look first; what speaks of the deployment waits for them, on every worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_releasegate.lifecycle.arrival import sees_arrival
+from pytest_releasegate.model import is_after_deployment
+from pytest_releasegate.verdict import prior
+
+if TYPE_CHECKING:
+    from pytest_releasegate.hooks.session import GateSession
+    from pytest_releasegate.model import Gate
+
+__all__ = ["Arriving", "is_undeployed"]
+
+_POLL = 0.1
+_PATIENCE = 600.0
+
+
+def is_undeployed(session: GateSession) -> bool:
+    """Whether the record does not know when the deployment was; what is not recorded need not know it."""
+    return session.recorded and session.release.deployed_at is None
+
+
+class Arriving:
+    """Orders what follows a deployment that nobody has recorded yet, and lets workers learn of it."""
+
+    def __init__(self, session: GateSession) -> None:
+        self.session = session
+        self.awaited: frozenset[str] = frozenset()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Move the gates that see the deployment before all that speaks of it."""
+        if not is_undeployed(self.session):
+            return
+        first = [item for item in items if (gate := _gate(item)) and _is_seer(gate)]
+        rest = [item for item in items if item not in set(first)]
+        place = next((number for number, item in enumerate(rest) if _is_after(_gate(item))), len(rest))
+        items[:] = [*rest[:place], *first, *rest[place:]]
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note which gates may see the deployment in this run: those that nothing keeps from looking."""
+        own = self.session
+        gates = [gate for item in session.items if (gate := _gate(item)) and _is_seer(gate)]
+        self.awaited = frozenset(gate.id for gate in gates if not prior(gate, own.release, own.clock.now()))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Before what speaks of the deployment: learn of it from the record, once those that see it have looked."""
+        own, gate = self.session, _gate(item)
+        if not (own.worker and own.store and is_undeployed(own) and _is_after(gate)) or (gate and _is_seer(gate)):
+            return
+        start = own.clock.monotonic()
+        while True:
+            unseen = self._unseen()
+            # read after the results, before which it is written
+            own.release = own.store.release(own.release.id)
+            if not is_undeployed(own) or not unseen or own.clock.monotonic() - start > _PATIENCE:
+                return
+            own.clock.sleep(_POLL)
+
+    def _unseen(self) -> frozenset[str]:
+        """The gates that may still see the deployment in this run."""
+        store = self.session.store
+        return self.awaited - store.looked_at(self.session.run) if store and self.awaited else frozenset()
+
+
+def _gate(item: pytest.Item) -> Gate | None:
+    from pytest_releasegate.hooks.collect import GATE
+
+    return item.stash.get(GATE, None)
+
+
+def _is_after(gate: Gate | None) -> bool:
+    return gate is not None and is_after_deployment(gate.phase, gate.step)
+
+
+def _is_seer(gate: Gate) -> bool:
+    """Whether others wait for the gate; one that itself waits for others would never be done."""
+    return sees_arrival(gate) and not gate.needs

@@ -149,6 +149,10 @@ BREAKS: dict[str, Break] = {
         "The mail vendor has an outage, and our own people were paged", "Clients get no e-mail; the application works."
     ),
     "log": Break("Personal data is no longer masked in the log", "Nothing; the log holds e-mail addresses and names."),
+    "guards": Break(
+        "The session's cookie lost its guards, and pages bind no browser to HTTPS",
+        "Nothing; scripts can read the session, and a plain address may be spied on.",
+    ),
     "flow": Break("Saving a note says so and stores nothing", "Progress notes are gone after they were saved."),
     "login": Break("No member of staff can log in", "The right password is refused."),
     "counts": Break(

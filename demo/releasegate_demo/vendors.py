@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from releasegate_demo.place import read_json
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,6 +37,11 @@ class Vendors(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.place = place
         self.key = f"demo_{secrets.token_urlsafe(24)}"
+
+    @property
+    def version(self) -> str:
+        """The release that is deployed, and its functions with it."""
+        return str((read_json(self.place.info) or {}).get("version", ""))
 
     def answer(self, path: str, headers: Any) -> tuple[int, Any]:
         """Status and JSON for a path."""
@@ -162,6 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        if self.path.startswith("/functions/"):
+            self.send_header("X-Version", self.server.version)
         self.end_headers()
         self.wfile.write(body)
 

@@ -232,7 +232,7 @@ class Http(Parameters):
             )
             for version in versions:
                 over = [f"over IPv{version}"] if len(versions) > 1 else []
-                label = " ".join([public_url(path)] * bool(self.urls) + over)
+                label = " ".join([public_url(context.resolve(path, secret=False))] * bool(self.urls) + over)
                 targets.append(_Target(label, replace(query, version=version)))
         return targets
 

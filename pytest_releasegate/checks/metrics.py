@@ -6,7 +6,7 @@ import csv
 import re
 from datetime import timedelta
 from io import StringIO
-from math import ceil, isnan
+from math import ceil
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -15,6 +15,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Threshold, format_duration
+from pytest_releasegate.sources.gauges import judge_gauge, judge_rate, judge_restarts
 from pytest_releasegate.sources.prometheus import Requests, Selector, Window, count_requests, scrape, time_requests
 from pytest_releasegate.statistics import (
     QUANTILES,
@@ -80,6 +81,10 @@ class Metrics(Quantiles):
     """The name under which to keep what was measured, for gates of later releases to compare with."""
     gauges: dict[str, Threshold] = Field(default_factory=dict)
     """Bounds that every scrape of a gauge must satisfy, such as `db_pool_in_use: "< 8"`."""
+    no_restart: bool = Field(default=False, strict=True)
+    """Whether the process must have run since the deployment: one that was killed, or fell over, started later."""
+    rate: Threshold | None = None
+    """How many requests must arrive in a second of the watch, such as `>= 5`; none at all is a failure too."""
     min_requests: int | None = Field(default=None, strict=True, ge=1)
     """The fewest requests that can tell; without it, 50 for `error_rate` and 20, 200, 1000 for `p50`, `p95`, `p99`."""
     requests: str = "http_requests_total"
@@ -114,12 +119,20 @@ class Metrics(Quantiles):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not (self.quantiles or self.gauges or self.keep or any((self.error_rate, self.p95_ratio))):
-            raise ValueError("expected at least one of error_rate, p50, p95, p99, p95_ratio, gauges, keep; got none")
+        if not (
+            self.quantiles
+            or self.gauges
+            or any((self.keep, self.error_rate, self.p95_ratio, self.rate, self.no_restart))
+        ):
+            raise ValueError(
+                "expected at least one of error_rate, p50, p95, p99, p95_ratio, gauges, rate, no_restart, keep"
+            )
         if min(self.watch, self.every or self.watch) <= timedelta(0):
             raise ValueError("expected a watch and every above zero")
         if self.window == "lifetime" and {"watch", "every"} & self.model_fields_set:
             raise ValueError("window: lifetime takes one scrape: leave out watch and every")
+        if self.window == "lifetime" and self.rate is not None:
+            raise ValueError("rate needs a watch: nobody knows how long a lifetime was")
         self._fits_baseline()
         return self
 
@@ -159,13 +172,15 @@ class Metrics(Quantiles):
         if span is not None:
             yield counted("scrapes", len(window.scrapes), 2)
         yield from self._look_at_gauges(window)
+        if self.no_restart:
+            yield judge_restarts(window, context.release)
         if window.processes > 1:
             got = (
                 f"{window.processes} different process start times: restarted, or several processes behind one address"
             )
             yield find("process", expected="the same one in every scrape", actual=got, ok=Ok.CANNOT_TELL)
             return
-        counts = yield from self._look_at_requests(context, window)
+        counts = yield from self._look_at_requests(context, window, span.total_seconds() if span else 0.0)
         times = yield from self._look_at_times(context, window)
         if self.keep and counts is not None:
             context.keep(f"metrics/{self.keep}", self._kept(counts, times))
@@ -194,8 +209,10 @@ class Metrics(Quantiles):
             except CannotLook as stopped:
                 raise CannotLook(f"{stopped.what} (scrape {number} of {len(offsets)})", stopped.hint) from None
 
-    def _look_at_requests(self, context: Context, window: Window) -> Generator[Finding, None, Requests | None]:
-        if self.error_rate is None and not self.keep:
+    def _look_at_requests(
+        self, context: Context, window: Window, watched: float
+    ) -> Generator[Finding, None, Requests | None]:
+        if self.error_rate is None and self.rate is None and not self.keep:
             return None
         selector = Selector.parse(self.requests)
         counts = count_requests(window, selector, code=self.code_label, errors=self.errors, exclude=self.exclude)
@@ -204,6 +221,8 @@ class Metrics(Quantiles):
             yield _unknown(self.requests, counts.unknown)
             return None
         yield counted("requests", counts.total, self.min_requests or _ENOUGH)
+        if self.rate is not None:
+            yield judge_rate(self.rate, counts.total, watched)
         if self.error_rate is not None:
             yield failed_share(self.error_rate, counts.failed, counts.total)
         if self.error_rate_ratio is not None:
@@ -272,7 +291,7 @@ class Metrics(Quantiles):
 
     def _look_at_gauges(self, window: Window) -> Iterator[Finding]:
         for text, bound in self.gauges.items():
-            yield _judge_gauge(text, bound, [list(found.values()) for found in window.series(Selector.parse(text))])
+            yield judge_gauge(text, bound, [list(found.values()) for found in window.series(Selector.parse(text))])
 
     def _kept(self, counts: Requests, histogram: Mapping[float, float]) -> dict[str, object]:
         estimates = {name: self._estimate(name, histogram) for name in QUANTILES} if histogram else {}
@@ -316,19 +335,6 @@ def _shown(estimate: Estimate) -> str:
     if estimate.censored:
         return f"over the top bucket of {in_time(estimate.value)}"
     return f"{in_time(estimate.value)} (in the bucket {in_time(estimate.low)}..{in_time(estimate.high)})"
-
-
-def _judge_gauge(text: str, bound: Threshold, scrapes: list[list[float]]) -> Finding:
-    values = [value for found in scrapes for value in found]
-    broken = [value for value in values if not isnan(value) and not bound.holds(value)]
-    if broken:
-        worst = min(broken) if bound.sign.startswith(">") else max(broken)
-        return find(text, expected=bound, actual=f"{worst:g}", ok=False)
-    missing = sum(not found for found in scrapes)
-    if missing or any(map(isnan, values)):
-        got = f"no series in {missing} of {len(scrapes)} scrapes" if missing else "NaN"
-        return find(text, expected=bound, actual=got, ok=Ok.CANNOT_TELL)
-    return find(text, expected=bound, actual=f"{min(values):g}..{max(values):g} in {len(scrapes)} scrapes", ok=True)
 
 
 def _attach_rates(context: Context, counts: Requests) -> None:

@@ -15,7 +15,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters
-from pytest_releasegate.sources.http import Query, ask
+from pytest_releasegate.sources.http import Query, ask, public_url
 from pytest_releasegate.sources.login import busy
 from pytest_releasegate.sources.text import OneOrMore
 from pytest_releasegate.sources.tls import authority_file
@@ -97,12 +97,13 @@ class Version(Parameters):
         version, commit = self._wanted(context)
         answered = 0
         for url in self.url:
+            where = public_url(context.resolve(url.partition("?")[0], secret=False))
             answers = [self._ask(url, context) for _ in range(self.asks)]
             answered += len(answers)
             if self.version is not None:
-                yield _compare(f"version at {url}", version, [_read(self.version, one) for one in answers], _same)
+                yield _compare(f"version at {where}", version, [_read(self.version, one) for one in answers], _same)
             if self.commit is not None and commit:
-                yield _compare(f"commit at {url}", commit, [_read(self.commit, one) for one in answers], _same_commit)
+                yield _compare(f"commit at {where}", commit, [_read(self.commit, one) for one in answers], _same_commit)
         context.keep(f"version/{self.keep}", {"version": version, "commit": commit})
         yield counted("answers", answered, len(self.url) * self.asks)
 

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_releasegate.hooks.session import KEY
 from pytest_releasegate.lifecycle.arrival import sees_arrival
 from pytest_releasegate.model import is_after_deployment
 from pytest_releasegate.verdict import prior
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_releasegate.hooks.session import GateSession
     from pytest_releasegate.model import Gate
 
@@ -28,44 +31,49 @@ def is_undeployed(session: GateSession) -> bool:
 class Arriving:
     """Orders what follows a deployment that nobody has recorded yet, and lets workers learn of it."""
 
-    def __init__(self, session: GateSession) -> None:
-        self.session = session
-        self.awaited: frozenset[str] = frozenset()
+    def __init__(self, sessions: Sequence[GateSession]) -> None:
+        self.sessions = sessions
+        self.awaited: dict[int, frozenset[str]] = {}
+        """By the release, the gates that may see its deployment in this run."""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Move the gates that see the deployment before all that speaks of it."""
-        if not is_undeployed(self.session):
-            return
-        first = [item for item in items if (gate := _gate(item)) and _is_seer(gate)]
+        seers = [item for item in items if (gate := _gate(item)) and _is_seer(gate)]
+        first = [item for item in seers if is_undeployed(self._session(item))]
         rest = [item for item in items if item not in set(first)]
         place = next((number for number, item in enumerate(rest) if _is_after(_gate(item))), len(rest))
         items[:] = [*rest[:place], *first, *rest[place:]]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note which gates may see the deployment in this run: those that nothing keeps from looking."""
-        own = self.session
-        gates = [gate for item in session.items if (gate := _gate(item)) and _is_seer(gate)]
-        self.awaited = frozenset(gate.id for gate in gates if not prior(gate, own.release, own.clock.now()))
+        for item in session.items:
+            own, gate = self._session(item), _gate(item)
+            if gate and _is_seer(gate) and not prior(gate, own.release, own.clock.now()):
+                self.awaited[own.release.id] = self.awaited.get(own.release.id, frozenset()) | {gate.id}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Before what speaks of the deployment: learn of it from the record, once those that see it have looked."""
-        own, gate = self.session, _gate(item)
+        own, gate = self._session(item), _gate(item)
         if not (own.worker and own.store and is_undeployed(own) and _is_after(gate)) or (gate and _is_seer(gate)):
             return
         start = own.clock.monotonic()
         while True:
-            unseen = self._unseen()
+            unseen = self._unseen(own)
             # read after the results, before which it is written
             own.release = own.store.release(own.release.id)
             if not is_undeployed(own) or not unseen or own.clock.monotonic() - start > _PATIENCE:
                 return
             own.clock.sleep(_POLL)
 
-    def _unseen(self) -> frozenset[str]:
+    def _unseen(self, own: GateSession) -> frozenset[str]:
         """The gates that may still see the deployment in this run."""
-        store = self.session.store
-        return self.awaited - store.looked_at(self.session.run) if store and self.awaited else frozenset()
+        awaited = self.awaited.get(own.release.id, frozenset())
+        return awaited - own.store.looked_at(own.run) if own.store and awaited else frozenset()
+
+    def _session(self, item: pytest.Item) -> GateSession:
+        """What is known of the item's target."""
+        return item.stash.get(KEY, self.sessions[0])
 
 
 def _gate(item: pytest.Item) -> Gate | None:

@@ -9,6 +9,7 @@ import pytest
 from pytest_releasegate.model import Status
 from pytest_releasegate.params import format_duration
 from pytest_releasegate.report.terminal import scope_lines
+from pytest_releasegate.report.text import wrap
 
 if TYPE_CHECKING:
     from pytest_releasegate.hooks.recorder import Recorder
@@ -62,8 +63,9 @@ class Terminal:
         view, verdict = self.recorder.view, self.recorder.verdict
         for line in self.recorder.trouble:
             terminalreporter.write_line(f"releasegate{self.session.suffix}: {line}", red=True)
-        for line in self.recorder.told:
-            terminalreporter.write_line(f"releasegate: {line}", yellow=True, bold=True)
+        width = config.get_terminal_writer().fullwidth
+        for line in (part for told in self.recorder.told for part in wrap(f"releasegate: {told}", width)):
+            terminalreporter.write_line(line, yellow=True, bold=True)
         if view is None or verdict is None:
             return
         phases = list(dict.fromkeys(row.gate.phase for row in verdict.standings))
@@ -72,7 +74,7 @@ class Terminal:
             view,
             verdict,
             phases,
-            width=config.get_terminal_writer().fullwidth,
+            width=width,
             color=terminalreporter.hasmarkup,
             verbose=config.getoption("verbose") > 0,
             ran=self.recorder.ran,

@@ -56,7 +56,7 @@ def arrival(store: Store, release: Release, plan: Plan, result: Result, now: dat
         release = store.set_deployed(release.id, at, f"gate {planned.gate.id}")
     except UsageProblem:
         return None  # somebody else has said it meanwhile
-    seen = f"DEPLOYED {at:%Y-%m-%d %H:%M:%S} UTC, {release.deployment}: {release.version} runs"
+    seen = f"DEPLOYED {at:%Y-%m-%d %H:%M:%S} UTC, {release.deployment}: {release.name} runs"
     return Arrival(release, f"{seen}; before it, {known.what} {known.source}")
 
 
@@ -91,7 +91,7 @@ def _refusal(release: Release, gate: Gate, known: _Sighting | None) -> str:
     if known and known.unclear:
         why = f"{known.source}, and no gate has looked at what ran after it"
     words = f"releasegate deployed --at INSTANT --release {release.version} --env {release.environment}"
-    return f"NOT KNOWN SINCE WHEN: {release.version} runs by gate {gate.id}; {why}. Say it: {words}"
+    return f"NOT KNOWN SINCE WHEN: {release.name} runs by gate {gate.id}; {why}. Say it: {words}"
 
 
 def _sightings(store: Store, release: Release, gate: Gate, until: datetime) -> Iterator[_Sighting]:

@@ -295,6 +295,13 @@ def _pages_people(demo: Any, visit: Any) -> bool:
     return broken
 
 
+def _is_unguarded(demo: Any, visit: Any) -> bool:
+    answer = requests.get(f"{demo.info.https_url}/auth", verify=demo.info.ca_file, timeout=20)
+    unbound = "Strict-Transport-Security" not in answer.headers
+    assert ("HttpOnly" not in answer.headers["Set-Cookie"]) is unbound
+    return unbound
+
+
 SHOWS: dict[str, Callable[[Any, Any], bool]] = {
     "errors": _codes,
     "latency": _is_slow,
@@ -304,6 +311,7 @@ SHOWS: dict[str, Callable[[Any, Any], bool]] = {
     "health": _is_unhealthy,
     "mail": _pages_people,
     "log": _leaks,
+    "guards": _is_unguarded,
     "flow": _loses_notes,
     "login": _locks_staff_out,
     "counts": _lacks_appointments,

@@ -34,6 +34,10 @@ RED = {
         "test_logging.py::test_personal_data_is_redacted",
         "lines with the false social security number: expected 0",
     ),
+    "guards": (
+        "40-compliance.yaml::C1.3.3.cookies",
+        "/auth ehr_session HttpOnly: expected present, got absent",
+    ),
     "login": ("test_audit_log.py::test_reading_a_chart_is_logged", "login as clinician: expected /dashboard"),
     "migration": ("09-migration.yaml::9.2.1", "expected 003, got 002"),
     "counts": ("09-migration.yaml::9.3.1", "appointments"),
@@ -52,9 +56,16 @@ class Deployed:
         commits = make_product(folder)
         self.info = control.up(running, OLD, commits[OLD])
         control.back_up(running, "final")
+        self.ask(b"select pg_sleep(0.001)")
         assert self.pytest("-m", "before").code == 10  # facts are not declared; the snapshot is taken
         control.migrate(running)
         self.info = control.deploy(running, NEW, commits[NEW])
+
+    def ask(self, statement: bytes) -> None:
+        """Let the application's role run a statement, often enough to be counted."""
+        with psycopg.connect(self.info.app_dsn) as connection:
+            for _ in range(21):
+                connection.execute(statement)
 
     def pytest(self, *words: str) -> Ran:
         """Run pytest in the product."""
@@ -158,6 +169,13 @@ def test_data_and_its_trail_are_seen_to_be_wrong(deployed: Deployed, gate: str) 
         with psycopg.connect(deployed.info.super_dsn) as connection:
             connection.execute(right.encode())
     assert (ran.code, ran.has(*said)) == (1, True), ran.out
+
+
+def test_a_statement_that_became_slow_is_seen(deployed: Deployed) -> None:
+    deployed.ask(b"select pg_sleep(0.07)")
+    ran = deployed.pytest("gates/10-verification.yaml::10.3.3", "gates/11-monitoring.yaml::11.2.2")
+    said = "mean times: expected <= 3x of what they were, got 1 of"
+    assert (ran.code, ran.out.count(said), ran.has("select pg_sleep($n)")) == (1, 2, True), ran.out
 
 
 def test_deadlocks_that_go_on_ask_for_a_rollback(deployed: Deployed) -> None:

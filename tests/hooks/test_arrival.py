@@ -69,7 +69,9 @@ def test_the_first_look_that_sees_it_is_the_deployment(url, went_before):
     started = datetime.now(UTC)
     ran = made.pytest("-m", "postdeploy")
     release = made.release()
-    assert ran.has("releasegate: DEPLOYED", "UTC, seen by gate v: 1.4.0 runs; before it, 1.3.0 ran when 1.3.0/demo")
+    assert ran.has(
+        "releasegate: DEPLOYED", "UTC, seen by gate v: 1.4.0/demo runs; before it, 1.3.0 ran when 1.3.0/demo"
+    )
     assert ran.has("scope ok: 3 of 3 gates")
     assert started <= release.deployed_at <= datetime.now(UTC)
     assert made.statuses() == {"v": "passed", "p": "passed", "t test_t": "passed"}
@@ -106,7 +108,7 @@ def test_without_proof_that_something_else_ran_a_person_must_say_it(url, product
     Handler.runs = (NEW,)
     ran = product.pytest("-m", "postdeploy")
     assert ran.has(
-        "releasegate: NOT KNOWN SINCE WHEN: 1.4.0 runs by gate v; nothing in the record shows that something else ran",
+        "releasegate: NOT KNOWN SINCE WHEN: 1.4.0/demo runs by gate v; nothing in the record shows that something",
         "Say it: releasegate deployed --at INSTANT --release 1.4.0 --env demo",
         "the record does not know when the deployment was: releasegate deployed",
     )

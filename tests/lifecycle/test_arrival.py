@@ -126,7 +126,7 @@ def test_the_first_look_tells_when_and_leaves_the_gate_itself_in_time(world: Wor
     world.deployed()
     release = world.opened(minutes=30)
     assert world.sees(release) == (
-        "DEPLOYED 2026-01-05 10:00:03 UTC, seen by gate v: 1.4.0 runs; "
+        "DEPLOYED 2026-01-05 10:00:03 UTC, seen by gate v: 1.4.0/prod runs; "
         "before it, 1.3.0 ran when 1.3.0/prod was deployed, 2026-01-05 09:01 UTC"
     )
     known = world.store.release(release.id)
@@ -212,7 +212,9 @@ def test_a_gate_that_could_not_tell_the_two_apart_has_not_seen_it_arrive(
 ) -> None:
     world.deployed(version, commit)
     line = world.sees(world.opened(minutes=30), name)
-    assert line.startswith("DEPLOYED" if seen else "NOT KNOWN SINCE WHEN: 1.4.0 runs by gate commit; so it did when ")
+    assert line.startswith(
+        "DEPLOYED" if seen else "NOT KNOWN SINCE WHEN: 1.4.0/prod runs by gate commit; so it did when "
+    )
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,10 @@ class Cookies(SecureCookieSessionInterface):
         """Tell whether the cookie may travel over HTTPS only."""
         return request.is_secure
 
+    def get_cookie_httponly(self, app: Flask) -> bool:
+        """Tell whether scripts are kept from the cookie."""
+        return super().get_cookie_httponly(app) and not parts().settings.place.broken("guards")
+
 
 def create_app(settings: Settings) -> Flask:
     """Return the application of one deployment."""
@@ -150,7 +154,7 @@ def _end(response: Response) -> Response:
     response.headers.update(HEADERS)
     if request.endpoint != "static":
         response.headers["Cache-Control"] = "no-store"
-    if request.is_secure:
+    if request.is_secure and not parts().settings.place.broken("guards"):
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
     return response
 

@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 
 __all__ = ["arguments", "run"]
 
+_STEPS = "play, which is meant without it; or one step: up (prints the variables that gates read), migrate, deploy, ..."
+_BREAKS = "play a release that breaks so, such as rls; `releasegate demo break` lists them all"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
-    parser.add_argument("action", nargs="?", default="play", choices=[*_ACTIONS], help="play without it")
+    parser.add_argument("action", nargs="?", default="play", choices=[*_ACTIONS], help=_STEPS)
     parser.add_argument(
-        "name", nargs="?", default="", metavar="NAME", help="what to break or heal; the version to deploy"
+        "name",
+        nargs="?",
+        default="",
+        metavar="NAME",
+        help="what to break or heal; the version to deploy; `migrate down`",
     )
-    parser.add_argument("--break", dest="broken", default="", metavar="NAME", help="play a release that breaks so")
+    parser.add_argument("--break", dest="broken", default="", metavar="NAME", help=_BREAKS)
     parser.add_argument("--keep", action="store_true", help="leave the demo running after the play")
     parser.add_argument("--state", default=".demo", metavar="FOLDER", help=".demo without it")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long the visitors come")
@@ -39,9 +46,11 @@ def run(asked: argparse.Namespace) -> int:
     at_play = [*known, *WITHHELD]
     if asked.broken not in at_play or (asked.action in {"break", "heal"} and asked.name not in known):
         wrong = asked.broken or asked.name
-        raise UsageProblem(f"unknown break '{wrong}'", nearest(wrong, list(control.BREAKS)))
+        names = [*control.BREAKS, *(WITHHELD if asked.broken else ())]
+        raise UsageProblem(f"unknown break '{wrong}'", nearest(wrong, names))
     if asked.action == "break" and not asked.name:
         say(*[f"{name:10} {broken.title}" for name, broken in control.BREAKS.items()])
+        say(*[f"{name:10} in a play (--break {name}): {what}" for name, what in WITHHELD.items()])
         return ExitCode.GO
     try:
         return _ACTIONS[asked.action](asked, control)
@@ -57,12 +66,16 @@ def _play(asked: argparse.Namespace, control: Any) -> int:  # noqa: ARG001
 
 def _up(asked: argparse.Namespace, control: Any) -> int:
     info = control.up(_running(asked))
-    say(f"{info.base_url} {info.version}", *[f"export {name}='{value}'" for name, value in info.environment().items()])
+    say(
+        f"# {info.base_url} {info.version}", *[f"export {name}='{value}'" for name, value in info.environment().items()]
+    )
     return ExitCode.GO
 
 
 def _down(asked: argparse.Namespace, control: Any) -> int:
+    was_up = control.status(_running(asked)) is not None
     control.down(_running(asked))
+    say("it is down" if was_up else "no demo was up")
     return ExitCode.GO
 
 
@@ -74,7 +87,7 @@ def _status(asked: argparse.Namespace, control: Any) -> int:
     say(f"{info.base_url} {info.version} {info.commit[:10]}")
     say(
         *[f"broken: {name}: {control.BREAKS[name].title}" for name in control.active_breaks(_running(asked))]
-        or ["healthy"]
+        or ["nothing is broken"]
     )
     return ExitCode.GO
 

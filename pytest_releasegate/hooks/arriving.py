@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.hooks.session import GateSession
     from pytest_releasegate.model import Gate
 
-__all__ = ["Arriving", "is_undeployed"]
+__all__ = ["Arriving", "is_undeployed", "seers_first"]
 
 _POLL = 0.1
 _PATIENCE = 600.0
@@ -28,21 +28,23 @@ def is_undeployed(session: GateSession) -> bool:
     return session.recorded and session.release.deployed_at is None
 
 
+def seers_first(session: GateSession, items: list[pytest.Item]) -> list[pytest.Item]:
+    """The items with the gates that see the deployment before all that speaks of it, where nobody has recorded it."""
+    if not is_undeployed(session):
+        return items
+    first = [item for item in items if (gate := _gate(item)) and _is_seer(gate)]
+    rest = [item for item in items if item not in set(first)]
+    place = next((number for number, item in enumerate(rest) if _is_after(_gate(item))), len(rest))
+    return [*rest[:place], *first, *rest[place:]]
+
+
 class Arriving:
-    """Orders what follows a deployment that nobody has recorded yet, and lets workers learn of it."""
+    """Lets what speaks of a deployment that nobody has recorded yet learn of it."""
 
     def __init__(self, sessions: Sequence[GateSession]) -> None:
         self.sessions = sessions
         self.awaited: dict[int, frozenset[str]] = {}
         """By the release, the gates that may see its deployment in this run."""
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Move the gates that see the deployment before all that speaks of it."""
-        seers = [item for item in items if (gate := _gate(item)) and _is_seer(gate)]
-        first = [item for item in seers if is_undeployed(self._session(item))]
-        rest = [item for item in items if item not in set(first)]
-        place = next((number for number, item in enumerate(rest) if _is_after(_gate(item))), len(rest))
-        items[:] = [*rest[:place], *first, *rest[place:]]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note which gates may see the deployment in this run: those that nothing keeps from looking."""

@@ -10,6 +10,7 @@ from pytest_releasegate.checklist.loader import gate_files
 from pytest_releasegate.checklist.marks import borne
 from pytest_releasegate.checklist.python_gates import case_of
 from pytest_releasegate.hooks import asking
+from pytest_releasegate.hooks.arriving import seers_first
 from pytest_releasegate.hooks.looking import GateNotGreen, look_at
 from pytest_releasegate.hooks.session import KEY
 
@@ -104,7 +105,7 @@ class Collector:
             config.hook.pytest_deselected(items=gone)
         ranks = self._ranks()
         gates = sorted((item for item in kept if GATE in item.stash), key=lambda item: ranks[item.stash[GATE].id])
-        items[:] = gates + [item for item in kept if GATE not in item.stash]
+        items[:] = seers_first(self.session, gates) + [item for item in kept if GATE not in item.stash]
 
     def _asked(self, config: pytest.Config, item: pytest.Item) -> bool:
         if GATE not in item.stash:

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from pytest_releasegate.store import open_store
+
 OLD, NEW = "1.3.0", "1.4.0"
 TEST = "id: t, title: T, test: smoke/test_t.py"
 LATER = "id: p, title: P, document: NOTES.md"
@@ -121,3 +123,15 @@ def test_a_rehearsal_records_nothing(url, went_before):
     made.releasegate("open", NEW)
     assert made.pytest("gates/postdeploy.yaml").has("a rehearsal", "1 passed")
     assert made.release().deployed_at is None
+
+
+def test_each_target_has_a_deployment_of_its_own(url, went_before):
+    made = went_before(LATER, seer(url))
+    Handler.runs = (NEW,)
+    ran = made.pytest("-m", "postdeploy", "--base-url=demo,prod")
+    assert ran.has("DEPLOYED", "seen by gate v: 1.4.0/demo runs", "NOT KNOWN SINCE WHEN: 1.4.0/prod runs by gate v")
+    with open_store(f"sqlite:///{made.root / '.releasegate' / 'record.db'}", create=False) as store:
+        assert {each.environment: each.seen_by for each in store.releases() if each.version == NEW} == {
+            "demo": "v",
+            "prod": "",
+        }

@@ -18,6 +18,10 @@ _MOST_BYTES = 500 * 1024
 _TOKEN = re.compile(r"[A-Za-z_-]+")
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_METAS = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(script|style|template)\b.*?(?:</\1\b|\Z)|(<meta\b[^<>]*>)", re.DOTALL | re.IGNORECASE
+)
+"""The elements that tell something, in the second group; what is between comments and in scripts is none."""
 _WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _WHOLE_SITE = frozenset({"/", "/*", "*"})
 
@@ -77,7 +81,8 @@ class RobotsFile:
         groups: list[Group] = []
         sitemaps: list[str] = []
         naming = False
-        for number, line in enumerate(re.split(r"\r\n|\r|\n", body[:_MOST_BYTES].decode("utf-8-sig", "replace")), 1):
+        whole = body if len(body) <= _MOST_BYTES else body[:_MOST_BYTES].rpartition(b"\n")[0]
+        for number, line in enumerate(re.split(r"\r\n|\r|\n", whole.decode("utf-8-sig", "replace")), 1):
             key, colon, value = line.partition("#")[0].partition(":")
             key, value = key.strip().lower(), value.strip()
             if key == "user-agent" and colon:
@@ -167,8 +172,8 @@ def _meant(part: str) -> set[str]:
 def page_tokens(text: str, agents: Iterable[str]) -> set[str]:
     """What the `<meta>` elements of a page tell these crawlers."""
     page = _Metas({"robots", *(agent.lower() for agent in agents)})
-    page.feed(text)
-    page.close()
+    # the elements alone: a whole page of garbage would take forever
+    page.feed("".join(found[2] or "" for found in _METAS.finditer(text)))
     return {word for content in page.found for part in content.lower().split(",") for word in _meant(part)}
 
 

@@ -280,3 +280,9 @@ def test_metas_of_pages() -> None:
         "nofollow",
     }
     assert page_tokens("<meta name=robots>", []) == set()
+    assert (
+        page_tokens("<script>'<meta name=robots content=noindex>'</script><!-- <meta name=robots content=x>", [])
+        == set()
+    )
+    assert page_tokens("<![if <meta name=robots content=x>", []) == {"x"}
+    assert page_tokens("<meta <!-- " * 200_000 + "<a " * 200_000, []) == set()

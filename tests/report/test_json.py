@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_releasegate.model import Status
+from pytest_releasegate.report.html import render as html
 from pytest_releasegate.report.json import SCHEMA, render
+from pytest_releasegate.report.terminal import status_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +32,21 @@ def test_it_tells_every_gate_and_every_verdict(mixed: ReleaseView) -> None:
         phase.value: verdict.decision.value for phase, verdict in mixed.phases.items()
     }
     assert {gate["status"] for gate in told["gates"]} == {status.value for status in Status}
+
+
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [("gate 10.1.1", "seen by gate 10.1.1"), ("ann@ehr.example", "said by ann@ehr.example"), ("", "")],
+)
+def test_every_report_tells_by_whose_word_it_was_deployed(good: ReleaseView, who: str, said: str) -> None:
+    at = datetime(2026, 1, 5, 9, 29, 30, tzinfo=UTC)
+    view = replace(good, release=replace(good.release, deployed_at=at, deployed_by=who))
+    told = json.loads(render(view))["release"]
+    assert (told["deployed_at"], told["deployed_by"]) == ("2026-01-05T09:29:30Z", who)
+    assert f"deployed  2026-01-05 09:29 UTC{', ' * bool(said)}{said}\n" in "\n".join(
+        status_lines(view, width=100, color=False, verbose=False)
+    )
+    assert f"2026-01-05 09:29:30 UTC{', ' * bool(said)}{said}<" in html(view)
 
 
 def test_a_missing_gate_is_told_as_missing(mixed: ReleaseView) -> None:

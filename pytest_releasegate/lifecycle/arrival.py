@@ -51,13 +51,29 @@ def arrival(store: Store, release: Release, plan: Plan, result: Result, now: dat
     known = max(_sightings(store, release, planned.gate, result.started_at), key=lambda one: one.at, default=None)
     if known is None or not known.differs(release, planned.gate):
         return Arrival(release, _refusal(release, planned.gate, known))
-    at = min(result.started_at + timedelta(seconds=result.seconds), now)
+    at, who = min(result.started_at + timedelta(seconds=result.seconds), now), f"gate {planned.gate.id}"
     try:
-        release = store.set_deployed(release.id, at, f"gate {planned.gate.id}")
+        release = store.set_deployed(release.id, at, who)
     except UsageProblem:
         return None  # somebody else has said it meanwhile
+    _note(store, release, at, now)
     seen = f"DEPLOYED {at:%Y-%m-%d %H:%M:%S} UTC, {release.deployment}: {release.name} runs"
-    return Arrival(release, f"{seen}; before it, {known.what} {known.source}")
+    early_or_late = release.window and not release.window[0] <= at <= release.window[1]
+    outside = ". That is outside of its window" if early_or_late else ""
+    return Arrival(release, f"{seen}; before it, {known.what} {known.source}{outside}")
+
+
+def _note(store: Store, release: Release, at: datetime, now: datetime) -> None:
+    """The line in the audit log that a person's word leaves too."""
+    store.add_audit(
+        at=now,
+        release_id=release.id,
+        user_id=release.deployed_by,
+        action_type="deployed",
+        resource_type="release",
+        action_description=f"deployed at {at.isoformat()}",
+        severity="critical",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,9 @@ def test_the_first_look_tells_when_and_leaves_the_gate_itself_in_time(world: Wor
     known = world.store.release(release.id)
     assert (known.deployed_at, known.deployed_by) == (at(60) + timedelta(seconds=3), "gate v")
     assert (known.seen_by, known.deployment) == ("v", "seen by gate v")
+    (line,) = world.store.audit(release.id)
+    assert line.user_id == "gate v"
+    assert line.action_description == "deployed at 2026-01-05T10:00:03+00:00"
     assert world.sees(release, minutes=61) == ""
     assert world.store.release(release.id) == known
     # what waited for the version looked at it; what looked meanwhile looked at something else
@@ -144,6 +147,12 @@ def test_the_first_look_tells_when_and_leaves_the_gate_itself_in_time(world: Wor
     found = stand(plan, rows, world.store.claims(release.id), known, at(70))
     assert (found["v"].status, found["w"].status) == (Status.PASSED, Status.MISSING)
     assert world.store.verify() == []
+
+
+def test_outside_of_its_window_is_said(world: World) -> None:
+    world.deployed()
+    line = world.sees(world.opened(minutes=30, window=(at(30), at(60))))
+    assert line.endswith(". That is outside of its window")
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def seer(url, name="v", **more):
 def went_before(product):
     """A product of which the record knows that 1.3.0 was deployed."""
 
-    def deployed(*gates):
-        product.gates("postdeploy", *gates)
+    def deployed(*gates, phase="postdeploy", head=""):
+        product.gates(phase, *gates, head=head)
         if TEST in gates:
             product.write("smoke/test_t.py", 'import pytest\n\n@pytest.mark.gate("t")\ndef test_t():\n    pass\n')
         assert product.releasegate("open", OLD).code == 0
@@ -85,6 +85,15 @@ def test_the_first_look_that_sees_it_is_the_deployment(url, went_before):
     assert (again.code, again.has("as the record knows already (seen by gate v)")) == (0, True)
     other = made.releasegate("deployed", "--at", (release.deployed_at - timedelta(microseconds=1)).isoformat())
     assert (other.code, other.has("by the record (seen by gate v)", "cannot be corrected")) == (4, True)
+
+
+def test_what_looks_at_the_deployment_looks_after_it_was_seen(url, went_before):
+    """Also in one process, where gates that only wait for a network may look at the same time."""
+    other = f"id: h, title: H, http: {json.dumps({'url': url})}"
+    made = went_before(other, seer(url, retry_for="30s"), phase="deploy", head="step: after")
+    Handler.runs = (OLD, NEW)
+    ran = made.pytest("-m", "deploy")
+    assert (ran.code, ran.has("DEPLOYED", "scope ok: 2 of 2 gates", "phase deploy: GO")) == (0, True), ran.out
 
 
 def test_workers_wait_for_what_sees_it(url, went_before):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -150,6 +151,13 @@ class Secrets:
         """What is struck out, with its name: wherever it is found, and only where it stands alone."""
         return dict(self._known), dict(self._words)
 
+    def add_password(self, url: str, name: str) -> None:
+        """Strike out the password in a URL from now on, as it stands there and as it is sent."""
+        user = unquote(url.partition("//")[2].partition(":")[0])
+        for password in set(_passwords(url)) - {""}:
+            self.add(password, name)
+            self.add(b64encode(f"{user}:{password}".encode()).decode(), name)
+
     def scrub(self, text: str) -> str:
         """The text with each known value replaced by its reference."""
         names = self._known | self._words
@@ -255,15 +263,14 @@ class Context:
 
     def url(self, path: str) -> str:
         """An absolute URL: the path under the environment's base URL, or the URL itself when it has a scheme."""
-        resolved = self.resolve(path, secret=False)
-        if _SCHEME.match(resolved):
-            return resolved
-        if not self.environment.base_url:
-            raise CannotLook(
-                f"environment '{self.environment.name}' has no base_url", "declare it in environments.yaml"
-            )
-        base = self.resolve(self.environment.base_url, secret=False)
-        return base.rstrip("/") + "/" + resolved.lstrip("/")
+        url = self.resolve(path, secret=False)
+        if not _SCHEME.match(url):
+            if not self.environment.base_url:
+                what = f"environment '{self.environment.name}' has no base_url"
+                raise CannotLook(what, "declare it in environments.yaml")
+            url = self.resolve(self.environment.base_url, secret=False).rstrip("/") + "/" + url.lstrip("/")
+        self.secrets.add_password(url, "url")
+        return url
 
     def remaining(self, at_most: float = 60.0) -> float:
         """Seconds that one operation may still take, at most `at_most`; raises `CannotLook` when none is left."""

@@ -17,6 +17,7 @@ from pytest_releasegate.hooks.together import forget, shared_by
 from pytest_releasegate.lifecycle.arrival import sees_arrival
 from pytest_releasegate.lifecycle.standings import standings_of
 from pytest_releasegate.model import ASKS_PEOPLE, NEEDS_DEPLOYMENT, Claims, Result, Status
+from pytest_releasegate.report.text import one_line, plain
 from pytest_releasegate.verdict import HOLDS, UNDEPLOYED, prior, stand
 
 if TYPE_CHECKING:
@@ -93,8 +94,10 @@ def look_at(item: pytest.Item, session: GateSession, declaration: Declaration) -
 
 def told(result: Result) -> str:
     """A result in lines: its message, then each finding that is not as expected."""
-    lines = [f"{result.status}: {result.message}"] if result.message else [f"{result.status}"]
-    lines += [f"  {finding}" for finding in result.findings if finding.ok != "yes" and not finding.observe]
+    lines = [f"{result.status}: {plain(result.message)}"] if result.message else [f"{result.status}"]
+    lines += [
+        f"  {one_line(str(finding))}" for finding in result.findings if finding.ok != "yes" and not finding.observe
+    ]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.sources.httpfaults import TooMuch
+from pytest_releasegate.sources.httpfaults import TooMuch, require_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Wire", "session"]
 
+_SWITCHING = 101
+_LONGEST_LINE = 64 * 1024
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -34,6 +36,8 @@ class Wire:
         self.most = most
         self.version = version
         self.peer = ""
+        self.led_away = False
+        """Whether a redirect has led to another server than the one that was named."""
 
 
 class _Metered(io.RawIOBase):
@@ -66,6 +70,16 @@ def _response_class(wire: Wire) -> type[HTTPResponse]:
             inner: Any = self.fp.detach()
             self.fp = io.BufferedReader(_Metered(inner, sock, wire))
 
+        def _read_status(self) -> tuple[str, int, int | str]:
+            """The status line of the answer, past what is told before it, such as 103 (Early Hints)."""
+            above: Any = super()
+            while True:
+                version, status, reason = above._read_status()  # noqa: SLF001  it knows of 100 alone
+                if not 100 < status < 200 or status == _SWITCHING:
+                    return version, status, reason
+                while self.fp.readline(_LONGEST_LINE).strip():
+                    pass
+
     return Response
 
 
@@ -81,11 +95,22 @@ def _connected(connection: Any, connect: Callable[[], socket.socket], wire: Wire
                 failure = error
             else:
                 wire.peer = str(sock.getpeername()[0])
+                if wire.led_away:
+                    _leave(sock, wire.peer)
                 return sock
     finally:
         connection._dns_host = name  # noqa: SLF001
     assert failure is not None  # noqa: S101  there is an address, or `_addresses` has raised
     raise failure
+
+
+def _leave(sock: socket.socket, peer: str) -> None:
+    """Hang up where no redirect may lead, whatever name it went by."""
+    try:
+        require_elsewhere(peer)
+    except CannotLook:
+        sock.close()
+        raise
 
 
 def _addresses(name: str, port: int, version: int) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pytest_releasegate.checks.cookies import Cookies
 from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.testing import FakeClock, look
-from tests.checks.website import Website, said, website
+from tests.checks.website import Answer, Website, said, website
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +116,21 @@ def test_named_cookies_alone_are_looked_at_and_must_be_there(site: Website) -> N
 def test_no_cookie_to_look_at_cannot_tell(site: Website, cookies: tuple[str, ...], fields: dict[str, Any]) -> None:
     result = run(site, *cookies, **fields)
     assert (result.status, said(result, site)) == (Status.INCONCLUSIVE, ["cookies looked at: expected >= 1, got 0"])
+
+
+def test_a_page_of_several_that_sets_none_cannot_tell(site: Website) -> None:
+    cookies = {"/login": [("Set-Cookie", GOOD)]}
+    site.answer = lambda method, path, headers: Answer(cookies.get(path, []))
+    result = look(Cookies(urls=("/login", "/portal")), site.environment, clock=FakeClock(NOW))
+    assert (result.status, said(result, site)) == (
+        Status.INCONCLUSIVE,
+        ["/portal cookies: expected one at least, got none set"],
+    )
+
+
+@pytest.mark.parametrize(("age", "status"), [("9" * 5000, Status.FAILED), ("-" + "9" * 5000, Status.INCONCLUSIVE)])
+def test_an_age_of_thousands_of_digits_is_read(site: Website, age: str, status: Status) -> None:
+    assert run(site, f"{GOOD}; Max-Age={age}", longest="12h").status is status
 
 
 def test_another_page_fails_or_cannot_tell(site: Website) -> None:

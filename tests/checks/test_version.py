@@ -135,6 +135,28 @@ def test_another_version_is_named(
     assert result.kept == {}
 
 
+def test_one_instance_of_two_behind_an_address_is_found_unasked(instances: list[Instance]) -> None:
+    instances[0].answers = (NEW, OLD, NEW)
+    result = run(instances[:1], at=None)
+    assert (result.status, said(result, instances)) == (
+        Status.FAILED,
+        ["version at URL1: expected 1.4.0, got 1.4.0 (7 of 8 answers), 1.3.0 (1 of 8 answers)"],
+    )
+
+
+@pytest.mark.parametrize("commit", [f"{COMMIT}-dirty", f"{COMMIT} (main)", f"{COMMIT}{COMMIT}"])
+def test_a_commit_with_something_on_it_is_another(instances: list[Instance], commit: str) -> None:
+    instances[0].answers = ({**NEW, "commit": commit},)
+    result = run(instances[:1])
+    assert (result.status, len(said(result, instances))) == (Status.FAILED, 1)
+
+
+def test_an_answer_that_nests_without_end_says_nothing(instances: list[Instance]) -> None:
+    instances[0].answers = ("[" * 100_000,)
+    result = run(instances[:1], at=None)
+    assert said(result, instances) == ["version at URL1: expected 1.4.0, got an answer that is not JSON"]
+
+
 def test_a_value_that_is_absent_is_said(instances: list[Instance]) -> None:
     instances[0].answers = (PAGE,)
     result = run(instances[:1], version="meta release", at=None)
@@ -191,9 +213,11 @@ def test_what_keeps_it_from_looking(instances: list[Instance], fields: dict[str,
         ({"version": "text Release .*"}, "a pattern with one group"),
         ({"version": "text Release (.*"}, "unterminated"),
         ({"version": "cookie release"}, "expected a JSON path"),
+        ({"version": "$.version"}, "expected a dotted path"),
         ({"expect": "next"}, "should match pattern"),
         ({"asks": 0}, "greater than or equal to 1"),
         ({"url": []}, "at least 1 item"),
+        ({"url": ["/version", "/version"]}, "names the same one twice"),
     ],
 )
 def test_wrong_declarations_are_refused(fields: dict[str, Any], message: str) -> None:

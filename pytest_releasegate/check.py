@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from html import escape
 from os import environ
 from time import monotonic, sleep
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol
-from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Environment, Evidence, Finding, Kept, Ok, Release, Status
+from pytest_releasegate.spellings import basic, passwords, spellings
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -38,7 +35,7 @@ __all__ = [
 _REFERENCE = re.compile(r"\$\{(?P<source>[a-z]+):(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
 _VALUE = re.compile(r"\$\{value:([A-Za-z_][A-Za-z0-9_]*)\}")
 _TEXTS = ("json", "xml", "yaml", "x-har", "javascript", "x-www-form-urlencoded", "sql", "toml")
-_KEYWORD = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&]+)")
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHORTEST_SECRET = 6
 _SHORTEST_WORD = 3
@@ -133,7 +130,7 @@ class Secrets:
 
         def value(match: re.Match[str]) -> str:
             found = self._lookup(match)
-            if secret:
+            if secret or _SECRET_NAME.search(match["name"]):
                 self.add(found, f"env:{match['name']}")
             return found
 
@@ -141,9 +138,9 @@ class Secrets:
 
     def add(self, value: str, name: str) -> None:
         """Strike out this value from now on, and the password in it when it is a connection string."""
-        for part in (value, *_passwords(value)):
+        for part in (value, *passwords(value)):
             if len(part) >= _SHORTEST_SECRET:
-                self._known |= dict.fromkeys(_spellings(part), name)
+                self._known |= dict.fromkeys(spellings(part), name)
             elif len(part) >= _SHORTEST_WORD and not part.isdecimal():
                 self._words[part] = name
 
@@ -153,10 +150,8 @@ class Secrets:
 
     def add_password(self, url: str, name: str) -> None:
         """Strike out the password in a URL from now on, as it stands there and as it is sent."""
-        user = unquote(url.partition("//")[2].partition(":")[0])
-        for password in set(_passwords(url)) - {""}:
-            self.add(password, name)
-            self.add(b64encode(f"{user}:{password}".encode()).decode(), name)
+        for text in basic(url):
+            self.add(text, name)
 
     def scrub(self, text: str) -> str:
         """The text with each known value replaced by its reference."""
@@ -218,25 +213,6 @@ class Secrets:
         return value
 
 
-def _passwords(value: str) -> Iterator[str]:
-    """The password in a connection string, as it stands there and as it is meant."""
-    keyword = _KEYWORD.search(value)
-    if keyword:
-        found = keyword[1]
-        yield from (found, re.sub(r"\\(.)", r"\1", found[1:-1] if found.startswith("'") else found))
-    try:
-        password = urlsplit(value).password or ""
-    except ValueError:
-        return
-    yield from (password, unquote(password))
-
-
-def _spellings(value: str) -> set[str]:
-    """A secret as it stands in text, in JSON, in a URL, in a form and in HTML."""
-    written = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    return written | {quote(value, safe=""), quote_plus(value), escape(value), escape(value, quote=False)}
-
-
 @dataclass
 class Context:
     """What a check is given: the target, the release, time, and where evidence and measurements go."""
@@ -265,10 +241,10 @@ class Context:
         """An absolute URL: the path under the environment's base URL, or the URL itself when it has a scheme."""
         url = self.resolve(path, secret=False)
         if not _SCHEME.match(url):
-            if not self.environment.base_url:
-                what = f"environment '{self.environment.name}' has no base_url"
-                raise CannotLook(what, "declare it in environments.yaml")
-            url = self.resolve(self.environment.base_url, secret=False).rstrip("/") + "/" + url.lstrip("/")
+            base, name = self.environment.base_url, self.environment.name
+            if not base:
+                raise CannotLook(f"environment '{name}' has no base_url", "declare it in environments.yaml")
+            url = self.resolve(base, secret=False).rstrip("/") + "/" + url.lstrip("/")
         self.secrets.add_password(url, "url")
         return url
 

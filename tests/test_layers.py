@@ -26,7 +26,7 @@ LAYERS = (
     ("checklist",),
     ("checks",),
     ("sources", "statistics"),
-    ("check", "params"),
+    ("check", "params", "spellings"),
     ("signatures",),
     ("model", "claims", "errors", "phases", "policy", "statuses"),
 )

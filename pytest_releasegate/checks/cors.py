@@ -104,6 +104,11 @@ class Cors(Parameters):
         answer = self._ask(origin, context)
         name = f"{place(answer)} from {origin}"
         yield _told(name, self._allows(answer, origin), answer)
+        varies = {each.lower() for each in _listed(answer, "Vary")}
+        if answer.headers.get("Access-Control-Allow-Origin") == origin and not varies & {"origin", "*"}:
+            actual = shown(sorted(varies)) or "absent"
+            expected = "Origin, else a cache hands the answer to other sites' scripts"
+            yield find(f"{name} Vary", expected=expected, actual=actual, ok=False, observe=True)
         for method in self.methods:
             answer = self._preflight(origin, method, context)
             problems = self._allows(answer, origin) + self._preflight_problems(answer, method)

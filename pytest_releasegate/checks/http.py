@@ -284,6 +284,8 @@ class Http(Parameters):
     def _status(self, answer: Answer) -> Finding:
         expected = " or ".join(str(code) for code in self.status)
         actual = visible(f"{answer.status} {answer.reason}".strip())
+        age = answer.headers.get("Age", "").strip()
+        actual += f" (from a cache, {age[:9]} s old)" * (age.isdigit() and age.strip("0") != "")
         if answer.status in self.status:
             return find("status", expected=expected, actual=actual, ok=True)
         actual += led_to(answer)

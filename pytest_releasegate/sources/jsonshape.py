@@ -164,10 +164,31 @@ def _described(value: Any) -> str:
 
 
 def _class(schema: Mapping[str, Any]) -> Any:
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import validator_for
+    from jsonschema import Draft202012Validator, validators
 
-    return validator_for(schema, default=Draft202012Validator)
+    made: Any = validators
+    return made.extend(made.validator_for(schema, default=Draft202012Validator), {"uniqueItems": _unique})
+
+
+def _unique(_: Any, wanted: bool, instance: Any, __: Any) -> Iterator[ValidationError]:
+    """Each item once: the library compares each with each, which takes hours for what one answer may hold."""
+    from jsonschema import ValidationError
+
+    if wanted and isinstance(instance, list) and len({_canonical(item) for item in instance}) < len(instance):
+        yield ValidationError("an item stands there twice")
+
+
+def _canonical(value: Any) -> str:
+    """The value as a text that is the same for what JSON Schema takes as equal, such as 1 and 1.0."""
+    return json.dumps(_whole(value), sort_keys=True)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _whole(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return list(map(_whole, value))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _formats() -> FormatChecker:

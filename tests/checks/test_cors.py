@@ -179,6 +179,20 @@ def test_a_gateway_that_allows_whatever_is_behind_it_cannot_tell(site: Website, 
     assert said(result, site)[0].startswith(f"/api from {PORTAL}: expected allowed, got allowed, by a {status}")
 
 
+def test_an_answer_to_one_origin_that_caches_give_to_all_is_observed(site: Website) -> None:
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Answer:
+        return Answer([(ORIGIN, PORTAL), ("Vary", "Accept-Encoding")])
+
+    result = run(site, answer)
+    assert (result.status, said(result, site)) == (
+        Status.PASSED,
+        [
+            f"/api from {PORTAL} Vary: expected Origin, else a cache hands the answer to other sites' scripts, "
+            "got accept-encoding"
+        ],
+    )
+
+
 def test_what_is_public_can_be_read(site: Website) -> None:
     result = run(site, guarded(lambda origin: False), allowed=[], public=True)
     assert result.status is Status.FAILED

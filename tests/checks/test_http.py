@@ -616,9 +616,18 @@ SCHEMA = {
         "at": {"type": "string", "format": "date-time"},
         "nodes": {"type": "array", "items": {"type": "object", "required": ["up"]}, "minItems": 1},
         "pool": {"type": "integer", "maximum": 10},
+        "tags": {"uniqueItems": True},
     },
 }
-FITS = {"status": "ok", "version": "1.4.0", "at": "2026-01-05T09:00:00Z", "nodes": [{"up": True}], "pool": 3}
+TAGS = [1, True, "1", {"a": 1}, {"a": 2}, [1], None]
+FITS = {
+    "tags": TAGS,
+    "status": "ok",
+    "version": "1.4.0",
+    "at": "2026-01-05T09:00:00Z",
+    "nodes": [{"up": True}],
+    "pool": 3,
+}
 
 
 def test_a_body_that_fits_its_schema_passes_inline_and_from_a_file(site: Site, tmp_path: Path) -> None:
@@ -642,8 +651,10 @@ def test_a_body_that_fits_its_schema_passes_inline_and_from_a_file(site: Site, t
         ({"at": "2026-01-05T09:00:00"}, 'schema at at: expected format "date-time", got a text of 19'),
         ({"nodes": []}, "schema at nodes: expected minItems 1, got a list of 0"),
         ({"nodes": [{"up": 1}, {"Ann": 1}]}, "schema at nodes.1: expected the keys up, got no up"),
+        ({"tags": [1, 1.0]}, "schema at tags: expected uniqueItems true, got a list of 2"),
+        ({"tags": [{"a": [1]}, {"a": [1.0]}]}, "schema at tags: expected uniqueItems true, got a list of 2"),
         ({"pool": 11}, "schema at pool: expected maximum 10, got 11"),
-        ({"Ann": 1}, "schema: expected no keys but at, nodes, pool, status, version, got 1 more"),
+        ({"Ann": 1}, "schema: expected no keys but at, nodes, pool, status, tags and 1 more, got 1 more"),
     ],
 )
 def test_what_does_not_fit_its_schema_is_told_without_its_texts(
@@ -673,6 +684,11 @@ def test_a_schema_that_met_nothing_cannot_tell(site: Site, schema: dict[str, Any
     result = run(site, schema=schema)
     assert result.status is Status.INCONCLUSIVE
     assert said(result)[0].startswith(f"schema: expected a document as described, got {actual}")
+
+
+def test_very_many_items_are_told_apart_in_time(site: Site) -> None:
+    site.pages["/healthz"] = as_json([{"id": number} for number in range(20_000)])
+    assert said(run(site, schema={"type": "array", "uniqueItems": True})) == []
 
 
 @pytest.mark.parametrize(
@@ -724,6 +740,12 @@ def test_a_page_that_any_address_gives_is_no_health(site: Site) -> None:
     assert run(site, "/own").status is Status.PASSED
 
 
+@pytest.mark.parametrize(("age", "told"), [("86400", " (from a cache, 86400 s old)"), ("0", ""), ("\x1b", "")])
+def test_an_answer_of_a_cache_is_told(site: Site, age: str, told: str) -> None:
+    site.pages["/cached"] = Page(headers={"Age": age}, body=b"ok")
+    assert f"status: expected 200, got 200 OK{told}" in map(str, run(site, "/cached").findings)
+
+
 def test_the_site_itself_and_what_is_no_page_are_asked_once(site: Site) -> None:
     site.pages |= {"/": SHELL, "/releasegate-no-such-page": SHELL}
     for url in ("/", "/healthz", "/page"):
@@ -767,6 +789,12 @@ def test_where_a_redirect_led_is_shown_without_its_query(site: Site) -> None:
     result = run(site, "/from", redirects=True)
     assert (result.status, TOKEN in repr(result)) == (Status.PASSED, False)
     assert result.attached[0][1].startswith(f"{site.url}/healthz\n".encode())
+
+
+def test_what_is_called_a_token_is_struck_out_of_the_path_too(site: Site) -> None:
+    site.pages[f"/hooks/{TOKEN}"] = Page(404)
+    result = look(Http(url="/hooks/${env:HOOK_TOKEN}"), site.environment(), variables={"HOOK_TOKEN": TOKEN})
+    assert (result.status, TOKEN in repr(result)) == (Status.FAILED, False)
 
 
 def test_a_password_in_the_address_is_struck_out_as_it_is_sent(site: Site) -> None:

@@ -38,6 +38,7 @@ _LONGEST = 30.0
 _AT_ONCE = 8
 _TOO_MANY, _UNAVAILABLE = 429, 503
 _READING = ("GET", "HEAD", "OPTIONS")
+_MITIGATED = ("cf-mitigated", "x-amzn-waf-action")
 
 _PASSWORD = re.compile(r"//[^/?#@$]*:[^/?#@$]+@")
 
@@ -290,10 +291,13 @@ class Http(Parameters):
             return find("status", expected=expected, actual=actual, ok=True)
         actual += led_to(answer)
         later = visible(answer.headers.get("Retry-After", ""))
+        challenged = any("challenge" in answer.headers.get(name, "").lower() for name in _MITIGATED)
+        if challenged:
+            actual += " (a test for browsers stands before it; let the gate's address or a header of it through)"
         limited = answer.status == _TOO_MANY or (answer.status == _UNAVAILABLE and bool(later))
         if limited:
             actual += f" (the server asks to come back {'after ' + later if later else 'later'})"
-        return find("status", expected=expected, actual=actual, ok=Ok.CANNOT_TELL if limited else False)
+        return find("status", expected=expected, actual=actual, ok=Ok.CANNOT_TELL if limited or challenged else False)
 
     def _content(self, answer: Answer, schema: dict[str, Any] | None, context: Context) -> Iterator[Finding]:
         if not self._reads_body:

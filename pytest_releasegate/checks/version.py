@@ -36,6 +36,8 @@ _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _MOST_SHOWN = 60
 _RUNS = re.compile(r"v?[0-9]+\.[0-9][\w.+-]*|[0-9a-fA-F]{7,64}")
 _ANSWERS = re.compile(r" \([0-9]+ of [0-9]+ answers\)$")
+_LONGER_BEFORE = re.compile(r"[0-9.]*\Z")
+_LONGER_AFTER = re.compile(r"(?:[0-9A-Za-z]|[-+](?=[0-9A-Za-z])|\.(?=[0-9]|dev|post|rc))*")
 
 
 def _place(text: str) -> str:
@@ -193,10 +195,21 @@ def _read(place: str, answer: Answer) -> _Said:
         found = _Metas.read(answer.text).found.get(what.lower())
     elif how == "text" and what:
         match = re.search(what, answer.text)
-        found = match[1] if match else None
+        found = _whole(match) if match else None
     else:
         return _in_json(place, answer)
     return _Said(value=found.strip()) if found and found.strip() else _Said(trouble=f"no {place}")
+
+
+def _whole(match: re.Match[str]) -> str:
+    """What the group holds, with what of it stands beyond the pattern: `1.4.0` may be of `1.4.0-rc1`."""
+    found = match[1] or ""
+    before, after = match.string[: match.start()][-_MOST_SHOWN:], match.string[match.end() :][:_MOST_SHOWN]
+    if found and match.start(1) == match.start():
+        found = (_LONGER_BEFORE.search(before) or [""])[0].lstrip(".") + found
+    if found and match.end(1) == match.end():
+        found += (_LONGER_AFTER.match(after) or [""])[0]
+    return found
 
 
 def _in_json(path: str, answer: Answer) -> _Said:

@@ -48,7 +48,9 @@ def not_its_own(answer: Answer, query: Query, context: Context) -> Iterator[Find
         other = ask(away, clock=context.clock, limit=context.remaining(_LONGEST))
     except CannotLook:
         return
-    if other.status != answer.status or _gist(other, _NOWHERE) != _gist(answer, path.rstrip("/").rpartition("/")[2]):
+    name = path.rstrip("/").rpartition("/")[2]
+    same = _gist(other) == _gist(answer) or _gist(other, _NOWHERE) == _gist(answer, name)
+    if other.status != answer.status or not same:
         return
     actual = f"what {bare_url(away.url)} gives too, which nobody made; name a `text` or a `body` of it"
     yield find("page", expected=f"what is at {path} alone", actual=actual, ok=Ok.CANNOT_TELL)
@@ -59,7 +61,8 @@ def _asks_password(answer: Answer) -> bool:
     return _Form.read(answer.text).asks_password
 
 
-def _gist(answer: Answer, name: str) -> str:
+def _gist(answer: Answer, name: str = "") -> str:
+    """What the page says, whenever it says it, and whatever its name."""
     return _CHANGING.sub("", answer.text.replace(name, ""))
 
 

@@ -306,6 +306,15 @@ def test_a_server_that_asks_to_come_back_later_cannot_tell(site: Site, status: i
     assert run(site, "/busy", status=status).status is Status.PASSED
 
 
+@pytest.mark.parametrize(
+    ("status", "name", "value"), [(403, "cf-mitigated", "challenge"), (202, "x-amzn-waf-action", "challenge")]
+)
+def test_a_test_for_browsers_before_it_cannot_tell(site: Site, status: int, name: str, value: str) -> None:
+    site.pages["/healthz"] = Page(status, {name: value}, b"<title>Just a moment...</title>")
+    result = run(site)
+    assert (result.status, "a test for browsers stands before it" in said(result)[0]) == (Status.INCONCLUSIVE, True)
+
+
 def test_503_without_a_word_is_a_failure(site: Site) -> None:
     site.pages["/down"] = Page(503)
     assert run(site, "/down").status is Status.FAILED
@@ -727,7 +736,8 @@ LOGIN = Page(headers={"Content-Type": "text/html"}, body=b'<form><input type="pa
 
 
 def test_a_page_that_any_address_gives_is_no_health(site: Site) -> None:
-    site.pages |= {"/app/healthz": SHELL, "/app/releasegate-no-such-page": SHELL, "/own": SHELL}
+    site.pages |= {"/app/healthz": SHELL, "/app/releasegate-no-such-page": SHELL, "/own": SHELL, "/app/d": SHELL}
+    assert run(site, "/app/d").status is Status.INCONCLUSIVE
     result = run(site, "/app/healthz", within="5s")
     assert (result.status, said(result)) == (
         Status.INCONCLUSIVE,

@@ -157,6 +157,26 @@ def test_an_answer_that_nests_without_end_says_nothing(instances: list[Instance]
     assert said(result, instances) == ["version at URL1: expected 1.4.0, got an answer that is not JSON"]
 
 
+@pytest.mark.parametrize(
+    ("page", "pattern", "seen"),
+    [
+        ("Release 1.4.0-rc1", "text Release ([0-9.]+)", "1.4.0-rc1"),
+        ("Release 1.4.01", r"text Release (1\.4\.0)", "1.4.01"),
+        ("11.4.0", r"text ([0-9]\.[0-9]\.[0-9])", "11.4.0"),
+        ("Release 1.4.0+build.5 is here", r"text (\d\.\d\.\d)", "1.4.0+build.5"),
+        ("Release 1.4.0. Enjoy", r"text Release (\d\.\d\.\d)", ""),
+        ("Release 1.4.0-g1f2e3d4", r"text Release (\d\.\d\.\d)-g", ""),
+        ("<b>v1.4.0</b>", r"text v(\d\.\d\.\d)", ""),
+    ],
+)
+def test_a_pattern_that_takes_a_part_of_a_version_sees_the_whole(
+    instances: list[Instance], page: str, pattern: str, seen: str
+) -> None:
+    instances[0].answers = (page,)
+    result = run(instances[:1], version=pattern, at=None)
+    assert said(result, instances) == [f"version at URL1: expected 1.4.0, got {seen}"] * bool(seen)
+
+
 def test_a_value_that_is_absent_is_said(instances: list[Instance]) -> None:
     instances[0].answers = (PAGE,)
     result = run(instances[:1], version="meta release", at=None)

@@ -82,7 +82,8 @@ class Functions(Parameters):
     base: Annotated[str, Field(min_length=1)]
     """The address that the names are put after: a path under the environment's base URL, or a URL."""
     functions: Annotated[dict[str, Function], Field(min_length=1), _OrNames()]
-    """The functions by name, each with what is special about it; or a list of names."""
+    """The functions by name, each with what is special about it; or a list of names. A name that no function has is
+    asked for too, and must be answered otherwise."""
     method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """The method for all; on a protected environment all but GET, HEAD and OPTIONS need `writes_through_app`."""
     status: Annotated[tuple[Code, ...], OneOrMore, Field(min_length=1)] = (200,)

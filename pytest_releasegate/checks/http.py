@@ -89,7 +89,8 @@ class Http(Parameters):
     content: str = ""
     """A text to send as it is; needs its `Content-Type` among `headers`."""
     status: Annotated[tuple[Code, ...], OneOrMore, Field(min_length=1)] = (200,)
-    """The status, or the list of statuses, that are as expected."""
+    """The status, or the list of statuses, that are as expected; where nothing else is, a page of HTML must differ from
+    that of a made-up address beside it."""
     within: Duration | None = None
     """The longest that the answer may take, from asking to its last byte."""
     text: Annotated[tuple[Expected, ...], OneOrMore] = ()

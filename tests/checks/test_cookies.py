@@ -96,6 +96,21 @@ def test_what_is_allowed_passes(site: Website, cookie: str, fields: dict[str, An
     assert (result.status, said(result, site)) == (Status.PASSED, [])
 
 
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        ("connect.sid=s%3Aabc.def%2B; Path=/; Expires=Mon, 05 Jan 2026 11:00:00 GMT; HttpOnly; Secure; SameSite=Lax",),
+        (
+            "XSRF-TOKEN=eyJpdiI6; expires=Mon, 05 Jan 2026 11:00:00 GMT; Max-Age=7200; path=/; secure; samesite=lax",
+            "app_session=eyJpdiI6; expires=Mon, 05 Jan 2026 11:00:00 GMT; Max-Age=7200; path=/; secure; httponly; "
+            "samesite=lax",
+        ),
+    ],
+)
+def test_what_express_and_laravel_set_passes(site: Website, cookies: tuple[str, ...]) -> None:
+    assert said(run(site, *cookies, readable="XSRF-TOKEN", longest="3h", host_only=True), site) == []
+
+
 def test_named_cookies_alone_are_looked_at_and_must_be_there(site: Website) -> None:
     good = run(site, GOOD, "theme=dark", names="ehr_session")
     absent = run(site, GOOD, "theme=dark", names=["ehr_session", "__Host-id"])

@@ -193,6 +193,23 @@ def test_an_answer_to_one_origin_that_caches_give_to_all_is_observed(site: Websi
     )
 
 
+def test_what_starlette_and_supabase_answer_passes(site: Website) -> None:
+    def starlette(method: str, path: str, headers: Mapping[str, str]) -> Answer:
+        named = [("access-control-allow-origin", PORTAL)] if headers.get("Origin") == PORTAL else []
+        given = [*named, ("access-control-allow-credentials", "true"), ("vary", "Origin")]
+        if method != "OPTIONS":
+            return Answer(given, 401, b'{"detail":"Not authenticated"}')
+        given += [("access-control-allow-methods", "GET, PUT"), ("access-control-allow-headers", "authorization")]
+        return Answer(given, 200 if named else 400, b"OK" if named else b"Disallowed CORS origin")
+
+    def supabase(method: str, path: str, headers: Mapping[str, str]) -> Answer:
+        return Answer([(ORIGIN, "*"), ("Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS")])
+
+    fields = {"methods": ["GET", "PUT"], "headers": "authorization", "credentials": True}
+    assert said(run(site, starlette, **fields), site) == []
+    assert said(run(site, supabase, allowed=[], public=True), site) == []
+
+
 def test_what_is_public_can_be_read(site: Website) -> None:
     result = run(site, guarded(lambda origin: False), allowed=[], public=True)
     assert result.status is Status.FAILED

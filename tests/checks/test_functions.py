@@ -99,6 +99,22 @@ def test_a_gateway_that_refuses_whatever_is_behind_it_cannot_tell(
     assert (seen.status, [one[: len(line)] for one in said(seen)]) == (Status.INCONCLUSIVE, [line])
 
 
+def test_what_supabase_answers_passes(edge: StandIn) -> None:
+    def export(asked: Asked) -> Reply:
+        if asked.method == "OPTIONS":
+            return 200, b"ok"
+        return 401, {"code": 401, "message": "Missing authorization header"}
+
+    edge.routes["/functions/v1/export"] = export
+    edge.routes["/functions/v1/releasegate-no-such-function"] = (
+        404,
+        {"code": "NOT_FOUND", "message": "Requested function was not found"},
+    )
+    seen = run(edge, {"remind": {}, "export": {"status": 401}})
+    assert (seen.status, said(seen)) == (Status.PASSED, [])
+    assert run(edge, {"export": {"method": "OPTIONS"}}).status is Status.PASSED
+
+
 def test_a_function_that_is_busy_is_inconclusive(edge: StandIn) -> None:
     edge.routes["/functions/v1/remind"] = (429, {})
     seen = run(edge, ["remind"])

@@ -150,6 +150,30 @@ def test_tokens_of_the_server_are_not_shown(secure: Website) -> None:
     assert token not in repr(result) + repr(moved)
 
 
+CLOUDFLARE = {
+    "Server": "cloudflare",
+    "CF-RAY": "8d1f2c3b4a5e6f70-AMS",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Permissions-Policy": 'accelerometer=(),browsing-topics=(),geolocation=(self "https://maps.example.org")',
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'nonce-r4nd0m==' 'strict-dynamic' https: "
+    "'unsafe-inline'; object-src 'none'; img-src * data:; connect-src 'self' wss://*.supabase.co",
+}
+GITHUB = {
+    "Server": "github.com",
+    "Strict-Transport-Security": "max-age=31536000; includeSubdomains; preload",
+    "X-Frame-Options": "deny",
+    "Referrer-Policy": "origin-when-cross-origin, strict-origin-when-cross-origin",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'self'; child-src github.githubassets.com/assets/worker/; "
+    "frame-ancestors 'none'; img-src 'self' data: blob:; script-src github.githubassets.com; "
+    "style-src github.githubassets.com; upgrade-insecure-requests",
+}
+
+
+@pytest.mark.parametrize("shape", [CLOUDFLARE, GITHUB])
+def test_what_careful_sites_send_passes(secure: Website, shape: dict[str, str | None]) -> None:
+    assert said(run(secure, changed=shape), secure) == []
+
+
 def test_policy_that_only_reports_is_none(secure: Website) -> None:
     changed = {"Content-Security-Policy": None, "Content-Security-Policy-Report-Only": "default-src 'self'"}
     result = run(secure, changed=changed, require="csp")

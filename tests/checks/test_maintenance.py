@@ -44,6 +44,12 @@ PAGES: dict[str, tuple[int, Any]] = {
     "/paragraph": (200, f"<p hidden>old<div>{BANNER}</div>"),
     "/break": (200, "<h1>SCHEDULED<br>MAIN&shy;TENANCE</h1>"),
     "/marked": (200, "<p>Scheduled <b>mainten</b>ance"),
+    "/rails": (
+        503,
+        "<!DOCTYPE html><html><head><title>Down</title><style>.x{color:red}</style></head><body><!-- in public/ -->"
+        f"<div class='dialog'><h1>We're sorry</h1>\n<p>{BANNER}.</p></div></body></html>",
+    ),
+    "/react": (200, "<div>Scheduled <!-- -->maintenance</div>"),
     "/deep": (200, "<a>" * 30_000 + "</b>" * 30_000),
     "/open": (200, "<!--" * 60_000),
     "/odd": (200, f"<p>{BANNER}</p><![" + "<![" * 60_000),
@@ -108,7 +114,7 @@ FLAG = {"url": "/state", "path": "app.maintenance", "during": True, "otherwise":
 
 def test_maintenance_is_on_and_off(site: str, database: dict[str, str]) -> None:
     pages = ["/on", "/closed", "/later", "/after"]
-    assert run(site, "on", url=[*SEEN, "/odd"], banner=BANNER).status is Status.PASSED
+    assert run(site, "on", url=[*SEEN, "/odd", "/rails", "/react"], banner=BANNER).status is Status.PASSED
     on = run(site, "on", database, url=pages, banner=BANNER, setting=setting("maintenance"), jobs=JOBS)
     assert (on.status, said(on)) == (Status.PASSED, [])
     assert str(on.findings[-1]) == "things looked at: expected >= 1, got 6"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.sources import cookiejar
 from pytest_releasegate.sources.httpfaults import (
     NoHttp,
     RedirectLoop,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from requests import Response, Session
 
     from pytest_releasegate.check import Clock
+    from pytest_releasegate.sources.cookiejar import Kept
 
 __all__ = ["Answer", "Query", "RedirectLoop", "TimedOut", "Unknown", "Unreachable", "ask", "public_url"]
 
@@ -138,8 +140,12 @@ class _Exchange:
 
     def _follow(self, session: Session) -> Answer:
         url, method, headers, body = self.query.url, self.query.method, dict(self.query.headers), self.query.body
+        cookies: dict[tuple[str, str | None, int | None], dict[str, Kept]] = {}
         for _ in range(MOST_REDIRECTS + 1):
-            with self._send(session, url, method, headers, body) as response:
+            own = cookies.setdefault(_origin(url), {})
+            with self._send(session, url, method, {**cookiejar.header(own, url), **headers}, body) as response:
+                kept = [cookiejar.keep(line, url) for line in response.raw.headers.getlist("Set-Cookie")]
+                own |= {cookie.name: cookie for cookie in kept if cookie}
                 target = session.get_redirect_target(response) if self.query.redirects else None
                 if target is None:
                     return self._answer(url, response)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from requests import Session
 from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -18,6 +19,7 @@ from pytest_releasegate.sources.httpfaults import TooMuch, require_elsewhere
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from requests import Response
     from urllib3 import PoolManager
 
 __all__ = ["Wire", "session"]
@@ -134,10 +136,22 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **more)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
+    def build_response(self, req: Any, resp: Any) -> Response:
+        """The answer, without a jar of its own."""
+        original, resp._original_response = resp._original_response, None  # noqa: SLF001
+        response = super().build_response(req, resp)
+        resp._original_response = original  # noqa: SLF001
+        return response
+
     def proxy_manager_for(self, *args: Any, **more: Any) -> PoolManager:
         manager: PoolManager = super().proxy_manager_for(*args, **more)
         manager.pool_classes_by_scheme = self._pools
         return manager
+
+
+class _NoJar(RequestsCookieJar):
+    def extract_cookies(self, *_: Any, **__: Any) -> None:
+        """Nothing: the standard library's jar warns, with a traceback, of what servers write."""
 
 
 class _Session(Session):
@@ -168,6 +182,7 @@ def session(wire: Wire) -> Session:
         ConnectionCls = Secure
 
     made = _Session()
+    made.cookies = _NoJar()
     made.trust_env = False  # else ~/.netrc would add credentials that no plan names
     metered = _Adapter({"http": PlainPool, "https": SecurePool})
     made.mount("http://", metered)

@@ -146,10 +146,10 @@ class Visitor:
         answer = self.send(login.url, "POST", *_encoded(sent, login.encoding))
         self.before, self.answered = before, answer.status
         refused = self._refused(login, answer)
-        target = answer.headers.get("Location", "")
+        target = _joined(self.url(login.url), answer.headers.get("Location", ""))
         if login.csrf and target and not refused:
             # as a browser goes on, for the first page that is signed in brings the token of its forms
-            self.send(urljoin(self.url(login.url), target))
+            self.send(target)
         return refused
 
     def must_sign_in(self, fields: Mapping[str, str], who: str) -> None:
@@ -208,8 +208,16 @@ def leads_to(answer: Answer, url: str, pages: Iterable[str]) -> bool:
     target = answer.headers.get("Location", "")
     if not 300 <= answer.status < 400 or not target:
         return False
-    bare = urljoin(url, target).partition("#")[0].partition("?")[0].rstrip("/")
+    bare = _joined(url, target).partition("#")[0].partition("?")[0].rstrip("/")
     return bare in {page.partition("?")[0].rstrip("/") for page in pages}
+
+
+def _joined(url: str, target: str) -> str:
+    """Where a redirect leads; nowhere for a target that browsers cannot read."""
+    try:
+        return urljoin(url, target) if target else ""
+    except ValueError:
+        return ""
 
 
 def busy(answer: Answer) -> bool:

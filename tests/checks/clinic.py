@@ -26,7 +26,7 @@ ROLES = {
     "/payments": {"clinician", "billing"},
     "/closed": set(),
 }
-MOVES = {"/saved": "/home", "/expired": "/auth"}
+MOVES = {"/saved": "/home", "/expired": "/auth", "/broken": "//[no"}
 IDLE = 600.0
 
 
@@ -119,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
             if "undead" not in self.clinic.faults:
                 self.clinic.sessions.pop(key, None)
             self.answer(302, "", Location="/auth", **{"Set-Cookie": f"{COOKIE}=; Max-Age=0"})
-        elif role and self.path in MOVES:
+        elif role == "clinician" and self.path in MOVES:
             self.answer(303, "", Location=MOVES[self.path])
         else:
             self.answer(201 if role in ROLES.get(self.path, ()) else 403, "")

@@ -794,6 +794,17 @@ def test_tokens_of_the_server_are_not_shown(site: Site, headers: dict[str, str],
     assert TOKEN not in repr(result)
 
 
+@pytest.mark.filterwarnings("error")
+def test_cookies_go_along_within_their_server_however_they_are_written(site: Site) -> None:
+    with serving({"/far": Page(302, {"Location": f"{site.url}/healthz"})}) as other:
+        site.pages["/set"] = Page(302, {"Set-Cookie": f"seen={TOKEN}; Max-Age; Expires", "Location": "/next"})
+        site.pages["/next"] = Page(302, {"Location": f"{other.url}/far"})
+        result = run(site, "/set", redirects=True)
+        assert (result.status, [path for _, path, _ in site.seen]) == (Status.PASSED, ["/set", "/next", "/healthz"])
+        assert [headers.get("Cookie") for _, _, headers in site.seen] == [None, f"seen={TOKEN}", f"seen={TOKEN}"]
+        assert [headers.get("Cookie") for _, _, headers in other.seen] == [None]
+
+
 def test_where_a_redirect_led_is_shown_without_its_query(site: Site) -> None:
     site.pages |= {"/from": Page(302, {"Location": f"/healthz?token={TOKEN}"})}
     result = run(site, "/from", redirects=True)

@@ -140,6 +140,14 @@ def test_a_redirect_after_a_form_is_reached_and_one_to_the_login_is_not(clinic: 
         assert (result.status, [line.partition(": ")[2] for line in said(result)][: len(lines)]) == (status, lines)
 
 
+def test_a_redirect_to_what_is_no_address_lets_nobody_in(clinic: Clinic) -> None:
+    expect = {**EXPECT, "POST /broken": {"clinician": [303]}}
+    found = said(run(clinic, expect, denied=[400, 401, 403]))
+    assert found == []
+    wrong = said(run(clinic, {**EXPECT, "POST /broken": {"clinician": "login"}}, denied=[400, 401, 403]))
+    assert "POST /broken as clinician: expected login, got 303 See Other" in wrong
+
+
 def test_an_endpoint_that_is_meant_to_be_absent_may_say_so(clinic: Clinic) -> None:
     absent = dict.fromkeys(("clinician", "billing", "anonymous"), 404)
     assert run(clinic, {**EXPECT, "/nowhere": absent}).status is Status.PASSED

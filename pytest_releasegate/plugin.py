@@ -25,6 +25,8 @@ _INI = (
     ("releasegate_zone", "the zone of instants that people write without offset, such as Europe/Berlin"),
     ("releasegate_chromium", "the Chromium to drive: `auto` or a path"),
     ("releasegate_browser_url", "a browser elsewhere: ws:// of a Playwright server, or http:// of Chromium's CDP"),
+    ("releasegate_axe", "what axe finds in flows: `observe`, `off`, or from which impact on it fails, as `serious`"),
+    ("releasegate_axe_script", "the axe.min.js to look with; else that of axe-playwright-python"),
 )
 
 

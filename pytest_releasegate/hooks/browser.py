@@ -12,6 +12,7 @@ import pytest
 
 from pytest_releasegate.check import Secrets
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.hooks.accessibility import Accessibility, axe_script
 from pytest_releasegate.hooks.artifacts import Artifacts
 from pytest_releasegate.hooks.chromium import usable_chromium
 from pytest_releasegate.hooks.flow import FLOW, Account, Flow
@@ -137,9 +138,18 @@ def flow(
     """A walk through the product in steps: each leaves a picture, and what the browser complains of is a finding."""
     if not base_url:
         pytest.fail(_without_url(gate_context), pytrace=False)
-    walked = request.node.stash[FLOW] = Flow(page, gate_context, finding)
+    looks = _accessibility(request.config)
+    walked = request.node.stash[FLOW] = Flow(page, gate_context, finding, looks)
     yield walked
     walked.finish()
+
+
+def _accessibility(config: pytest.Config) -> Accessibility:
+    level, script = (str(config.getini(name)) for name in ("releasegate_axe", "releasegate_axe_script"))
+    try:
+        return Accessibility(axe_script(script, config.rootpath), level or "observe")
+    except CannotLook as wrong:
+        pytest.fail(str(wrong), pytrace=False)
 
 
 def _without_url(context: Context) -> str:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_releasegate.check import find
+from pytest_releasegate.hooks.pages import ask
+from pytest_releasegate.model import Ok
 from pytest_releasegate.sources.striking import address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, WebError
+    from playwright.sync_api import (
+        BrowserContext,
+        ConsoleMessage,
+        Dialog,
+        Download,
+        Page,
+        Request,
+        Response,
+        WebError,
+    )
 
     from pytest_releasegate.model import Finding
 
@@ -22,7 +32,12 @@ __all__ = ["Complaints"]
 _ABORTED = ("net::ERR_ABORTED", "NS_BINDING_ABORTED", "cancelled")
 _MOST = 500
 _LONGEST = 300
-_KINDS = ("console errors", "uncaught page errors", "failed requests", "answers of 500 and above")
+_KINDS = ("console errors", "uncaught page errors", "failed requests", "answers of 500 and above", "crashed pages")
+_SHOWN = ("dialogs", "downloads")
+"""What no browser calls an error, and what a reader may want to know."""
+_LOUD = {"error", "assert"}
+_PARTS = {"script", "stylesheet"}
+_NOT_FOUND, _BROKEN = 400, 500
 
 
 class Complaints:
@@ -30,12 +45,16 @@ class Complaints:
 
     def __init__(self) -> None:
         self.pages = 0
-        self._seen: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+        self._seen: dict[str, list[str]] = {kind: [] for kind in (*_KINDS, *_SHOWN)}
         self._tolerated: list[re.Pattern[str]] = []
+        self._deaf = ""
         self._over = False
 
     def watch(self, browser: BrowserContext) -> None:
         """Listen to a browser context."""
+        browser.on("page", self._on_page)
+        for page in browser.pages:
+            self._on_page(page)
         browser.on("console", self._on_console)
         browser.on("weberror", self._on_error)
         browser.on("requestfailed", self._on_failed)
@@ -49,8 +68,10 @@ class Complaints:
         """Let in what is on its way, and nothing after it: it arrives before the answer to a question asked now."""
         from playwright.sync_api import Error
 
-        with suppress(Error):
-            page.evaluate("1")
+        try:
+            ask(page.main_frame, "() => 1")
+        except Error as why:
+            self._deaf = "" if page.is_closed() or self._seen["crashed pages"] else str(why).splitlines()[0]
         self._over = True
 
     def heard(self) -> Iterator[str]:
@@ -67,6 +88,12 @@ class Complaints:
             rest = len(self._seen[kind]) - len(texts)
             if rest:
                 yield find(f"{kind}, tolerated", expected="any", actual=rest, ok=True, observe=True)
+        for kind in _SHOWN:
+            if texts := self._seen[kind]:
+                yield find(kind, expected="any", actual=f"{len(texts)}: {clean(texts[0])}", ok=True, observe=True)
+        if self._deaf:
+            actual = f"the page does not answer: {self._deaf}"
+            yield find("complaints heard to the end", expected="yes", actual=actual, ok=Ok.CANNOT_TELL)
 
     def told(self, clean: Callable[[str], str]) -> dict[str, list[str]]:
         """All that was heard, for the record."""
@@ -75,8 +102,20 @@ class Complaints:
     def _is_tolerated(self, text: str) -> bool:
         return any(pattern.search(text) for pattern in self._tolerated)
 
+    def _on_page(self, page: Page) -> None:
+        page.on("crash", lambda crashed: self._note("crashed pages", address(crashed.url)))
+        page.on("dialogclosed", self._on_dialog)
+        page.on("download", self._on_download)
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        where = address(dialog.page.url) if dialog.page else "a page"
+        self._note("dialogs", f"{dialog.type} on {where}")
+
+    def _on_download(self, download: Download) -> None:
+        self._note("downloads", address(download.url))
+
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type in _LOUD:
             where = urlsplit(str(message.location.get("url", ""))).path
             self._note("console errors", f"{message.text} ({where})" if where else message.text)
 
@@ -94,7 +133,9 @@ class Complaints:
         request, status = response.request, response.status
         if request.resource_type == "document" and not 300 <= status < 400:  # a redirect is not yet a page
             self.pages += 1
-        if status >= 500:
+        if request.resource_type in _PARTS and _NOT_FOUND <= status < _BROKEN:
+            self._note("failed requests", f"{request.method} {address(request.url)}: {status}")
+        if status >= _BROKEN:
             self._note("answers of 500 and above", f"{request.method} {address(request.url)} {status}")
 
     def _note(self, kind: str, text: str) -> None:

@@ -13,21 +13,25 @@ import pytest
 
 from pytest_releasegate.check import counted
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.hooks.accessibility import Accessibility
 from pytest_releasegate.hooks.complaints import Complaints
 from pytest_releasegate.hooks.keeping import Keeper
+from pytest_releasegate.hooks.payments import payment_method
 from pytest_releasegate.hooks.traffic import Traffic
+from pytest_releasegate.hooks.vitals import Vitals
 from pytest_releasegate.model import Ok
 from pytest_releasegate.sources.har import archive
 from pytest_releasegate.sources.striking import Striker
 from pytest_releasegate.sources.tracefinds import is_session_like
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from playwright.sync_api import BrowserContext, Page
 
     from pytest_releasegate.check import Context
     from pytest_releasegate.hooks.fixtures import Finder
+    from pytest_releasegate.model import Finding
 
 __all__ = ["FLOW", "Account", "Flow"]
 
@@ -48,7 +52,9 @@ class Account:
 class Flow:
     """One walk through the product: steps, pictures, complaints of the browser, and what to remove afterwards."""
 
-    def __init__(self, page: Page, context: Context, finding: Finder) -> None:
+    def __init__(
+        self, page: Page, context: Context, finding: Finder, accessibility: Accessibility | None = None
+    ) -> None:
         self.page = page
         self.context = context
         self.finding = finding
@@ -62,11 +68,15 @@ class Flow:
         self._complaints = Complaints()
         self._traffic = Traffic()
         self._watched: list[BrowserContext] = []
+        self._vitals = Vitals()
+        self._accessibility = accessibility or Accessibility(None, "off")
         self._passwords: list[str] = []
         self._hidden = [_PASSWORDS]
         self._cleaning: list[Callable[[], object]] = []
         self._over = False
         self.watch(page.context)
+        if page.context.browser:
+            page.context.browser.on("context", self.watch)
 
     @contextmanager
     def step(self, title: str, page: Page | None = None) -> Iterator[None]:
@@ -81,7 +91,9 @@ class Flow:
             self._picture(page or self.page, f"{picture}-failed.png", needed=True)
             raise
         self.finding(name, expected="done", actual="done", ok=True)
-        self._picture(page or self.page, f"{picture}.png")
+        shown = self._picture(page or self.page, f"{picture}.png")
+        for looker in (self._vitals, self._accessibility):
+            looker.see(page or self.page, title, answers=shown)
 
     def account(self, kind: str) -> Account:
         """The test account of that kind, from `RELEASEGATE_<ENVIRONMENT>_<KIND>_EMAIL` and `..._PASSWORD`.
@@ -95,6 +107,16 @@ class Flow:
         self._passwords.append(password)
         return Account(email, password)
 
+    def payment_method(self, otherwise: str) -> str:
+        """What to pay with: the environment's `payment_method`, else `otherwise` where payments are in test mode.
+
+        Where they are live and none is declared the gate is inconclusive, and the test ends here.
+        """
+        method = payment_method(self.context, self.finding, otherwise)
+        if method != self.context.secrets.scrub(method):  # it came by reference: not in the pictures either
+            self._passwords.append(method)
+        return method
+
     def later(self, clean_up: Callable[[], object]) -> None:
         """Call this when the flow is over, also when it failed; the last one first. What it raises is a finding."""
         self._cleaning.append(clean_up)
@@ -102,6 +124,14 @@ class Flow:
     def tolerate(self, pattern: str) -> None:
         """Show complaints of the browser that match the regular expression, and do not judge them."""
         self._complaints.tolerate(pattern)
+
+    def accessible(self, below: str, without: Iterable[str] = ()) -> None:
+        """Judge what axe finds: nothing of that impact or worse, such as `serious`, but for the rules left out."""
+        self._accessibility.judge(below, without)
+
+    def expects_vitals(self, **limits: str | float) -> None:
+        """Judge how fast the worst page was, such as `lcp="2.5s"`, `cls=0.1`, `ttfb`, `fcp`, `inp`."""
+        self._vitals.expect(**limits)
 
     @property
     def hides(self) -> bool:
@@ -116,7 +146,9 @@ class Flow:
         self._hidden.append(selector)
 
     def watch(self, browser: BrowserContext) -> None:
-        """Listen to a further browser context; that of `page` is listened to from the beginning."""
+        """Listen to a browser context; that of `page`, and those that its browser opens meanwhile, always are."""
+        if browser in self._watched or self._over:
+            return
         self._watched.append(browser)
         self._complaints.watch(browser)
         self._traffic.watch(browser)
@@ -127,12 +159,17 @@ class Flow:
             return
         self._over = True
         self._complaints.end(self.page)
+        if self.page.context.browser:
+            self.page.context.browser.remove_listener("context", self.watch)
         looked = (counted("steps", self._steps), counted("pages", self._complaints.pages))
         self._remember_cookies()
         heard = [*self._complaints.heard(), *self._traffic.heard()]
         striker = Striker(self.context.secrets, self.private, within=["\n".join(heard)])
-        for found in (*looked, *self._complaints.findings(striker.text)):
-            self.finding(found.name, expected=found.expected, actual=found.actual, ok=found.ok, observe=found.observe)
+        self._tell(*looked, *self._complaints.findings(striker.text))
+        for looker in (self._accessibility, self._vitals):
+            self._tell(*looker.findings())
+            if told := looker.told():
+                self._keep(looker.name, told)
         self._clean_up()
         self._keep("browser.json", self._complaints.told(striker.text))
         self._keep("flow.har", archive(self._traffic.exchanges, self._traffic.count, striker))
@@ -150,6 +187,10 @@ class Flow:
                     if is_session_like(cookie.get("value", "")):
                         self.private[cookie.get("value", "")] = f"cookie:{cookie.get('name')}"
 
+    def _tell(self, *findings: Finding) -> None:
+        for one in findings:
+            self.finding(one.name, expected=one.expected, actual=one.actual, ok=one.ok, observe=one.observe)
+
     def _clean_up(self) -> None:
         done = 0
         for clean_up in reversed(self._cleaning):
@@ -162,7 +203,7 @@ class Flow:
         if done:
             self.finding("clean-ups", expected=len(self._cleaning), actual=done, ok=done == len(self._cleaning))
 
-    def _picture(self, page: Page, name: str, *, needed: bool = False) -> None:
+    def _picture(self, page: Page, name: str, *, needed: bool = False) -> bool:
         from playwright.sync_api import Error
 
         self._remember_cookies()
@@ -174,8 +215,9 @@ class Flow:
             body = page.screenshot(mask=hidden, mask_color=_MASK, animations="disabled", timeout=_SETTLED_MS)
         except Error as error:
             self.finding(f"picture {name}", expected="taken", actual=_told(error), ok=Ok.CANNOT_TELL)
-        else:
-            self.keeper.keep(name, "image/png", body, needed=needed)
+            return False
+        self.keeper.keep(name, "image/png", body, needed=needed)
+        return True
 
 
 FLOW = pytest.StashKey[Flow]()

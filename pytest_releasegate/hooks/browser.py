@@ -17,6 +17,7 @@ from pytest_releasegate.hooks.artifacts import Artifacts
 from pytest_releasegate.hooks.chromium import usable_chromium
 from pytest_releasegate.hooks.flow import FLOW, Account, Flow
 from pytest_releasegate.hooks.launching import films_at, remote, why_none
+from pytest_releasegate.hooks.made import Made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -35,6 +36,7 @@ __all__ = [
     "delete_output_dir",
     "flow",
     "launch_browser",
+    "made",
     "pytest_runtest_call",
     "set_up",
 ]
@@ -142,6 +144,12 @@ def flow(
     walked = request.node.stash[FLOW] = Flow(page, gate_context, finding, looks)
     yield walked
     walked.finish()
+
+
+@pytest.fixture
+def made(flow: Flow) -> Made:
+    """What the flow makes: `made.mark` is written on it, and `made.will_be(kind)` sees to it that nothing stays."""
+    return Made(flow)
 
 
 def _accessibility(config: pytest.Config) -> Accessibility:

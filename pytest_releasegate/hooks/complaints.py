@@ -64,14 +64,18 @@ class Complaints:
         """Show what matches the regular expression, and do not judge it."""
         self._tolerated.append(re.compile(pattern))
 
-    def end(self, page: Page) -> None:
-        """Let in what is on its way, and nothing after it: it arrives before the answer to a question asked now."""
+    def let_in(self, page: Page) -> None:
+        """Wait for what is on its way: it arrives before the answer to a question asked now."""
         from playwright.sync_api import Error
 
         try:
             ask(page.main_frame, "() => 1")
         except Error as why:
             self._deaf = "" if page.is_closed() or self._seen["crashed pages"] else str(why).splitlines()[0]
+
+    def end(self, page: Page) -> None:
+        """Let in what is on its way, and nothing after it."""
+        self.let_in(page)
         self._over = True
 
     def heard(self) -> Iterator[str]:
@@ -79,10 +83,14 @@ class Complaints:
         for texts in self._seen.values():
             yield from texts
 
+    def that_count(self, kind: str) -> list[str]:
+        """The complaints of a kind that count."""
+        return [text for text in self._seen[kind] if not self._is_tolerated(text)]
+
     def findings(self, clean: Callable[[str], str]) -> Iterator[Finding]:
         """A finding for each kind of complaint, and one more where some were tolerated; `clean` takes secrets out."""
         for kind in _KINDS:
-            texts = [text for text in self._seen[kind] if not self._is_tolerated(text)]
+            texts = self.that_count(kind)
             actual = f"{len(texts)}: {clean(texts[0])}" if texts else "0"
             yield find(kind, expected="0", actual=actual, ok=not texts)
             rest = len(self._seen[kind]) - len(texts)

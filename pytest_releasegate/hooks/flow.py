@@ -121,6 +121,11 @@ class Flow:
         """Call this when the flow is over, also when it failed; the last one first. What it raises is a finding."""
         self._cleaning.append(clean_up)
 
+    def complaints(self, kind: str = "console errors") -> list[str]:
+        """What the browser has complained of so far, but for what is tolerated; it is judged when the flow is over."""
+        self._complaints.let_in(self.page)
+        return self._complaints.that_count(kind)
+
     def tolerate(self, pattern: str) -> None:
         """Show complaints of the browser that match the regular expression, and do not judge them."""
         self._complaints.tolerate(pattern)
@@ -169,12 +174,13 @@ class Flow:
         for looker in (self._accessibility, self._vitals):
             self._tell(*looker.findings())
             if told := looker.told():
-                self._keep(looker.name, told)
+                self.keep(looker.name, told)
         self._clean_up()
-        self._keep("browser.json", self._complaints.told(striker.text))
-        self._keep("flow.har", archive(self._traffic.exchanges, self._traffic.count, striker))
+        self.keep("browser.json", self._complaints.told(striker.text))
+        self.keep("flow.har", archive(self._traffic.exchanges, self._traffic.count, striker))
 
-    def _keep(self, name: str, value: object) -> None:
+    def keep(self, name: str, value: object) -> None:
+        """Keep a JSON value as evidence."""
         self.keeper.keep(name, "application/json", json.dumps(value, indent=1).encode(), needed=True)
 
     def _remember_cookies(self) -> None:

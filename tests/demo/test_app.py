@@ -132,7 +132,7 @@ def test_a_real_client_cannot_be_deleted_by_a_clinician(demo: Any, visit: Any) -
     assert visit("clinician").post(f"/clients/{a_client(demo)}/delete").status_code == 404
 
 
-def test_a_note_is_saved_listed_signed_and_deleted(demo: Any, visit: Any) -> None:
+def test_a_note_is_saved_listed_and_signed_and_stays_then(demo: Any, visit: Any) -> None:
     visitor = visit("clinician")
     body = f"Note {time.time_ns()}"
     before = metric(visitor, "notes_saved_total")
@@ -142,8 +142,31 @@ def test_a_note_is_saved_listed_signed_and_deleted(demo: Any, visit: Any) -> Non
     assert metric(visitor, "notes_saved_total") == before + 1
     key = demo.one("select id from notes where body = %s", body)
     assert "Note signed" in visitor.post(f"/notes/{key}/sign").text
+    refused = visitor.post(f"/notes/{key}/delete")
+    assert refused.status_code == 409
+    assert "A signed note cannot be deleted." in refused.text
+    assert demo.one("delete from notes where body = %s returning status", body) == "signed"
+
+
+def test_a_draft_is_deleted(demo: Any, visit: Any) -> None:
+    visitor = visit("clinician")
+    body = f"Draft {time.time_ns()}"
+    visitor.post("/notes/new", client=a_client(demo), kind="progress", body=body)
+    key = demo.one("select id from notes where body = %s", body)
     assert "Note deleted" in visitor.post(f"/notes/{key}/delete").text
     assert demo.one("select count(*) from notes where body = %s", body) == 0
+
+
+def test_a_client_with_a_signed_note_is_discharged_instead_of_deleted(demo: Any, visit: Any) -> None:
+    visitor = visit("clinician")
+    name = f"Zed{time.time_ns() % 10**9}"
+    visitor.post("/clients/new", first_name="Testina", last_name=name, date_of_birth="1990-02-03")
+    key = demo.one("select id from clients where last_name = %s", name)
+    visitor.post("/notes/new", client=str(key), kind="progress", body="seen", sign="1")
+    assert visitor.post(f"/clients/{key}/delete").status_code == 409
+    assert "Client discharged" in visitor.post(f"/clients/{key}/discharge").text
+    assert name not in visitor.get("/clients", params={"q": name, "status": "active"}).text.replace(f'"{name}"', "")
+    assert demo.one("delete from clients where id = %s returning status", key) == "discharged"
 
 
 def test_an_empty_note_is_refused(demo: Any, visit: Any) -> None:
@@ -181,7 +204,12 @@ def test_billing_records_a_payment_by_client_number(demo: Any, visit: Any) -> No
     key = demo.one("select max(id) from payments where test_run = 'tests'")
     who = demo.one("select user_id from audit_logs where action_type = 'payment' and resource_id = %s", str(key))
     assert who == demo.id_of("billing")
-    assert "Payment deleted" in visitor.post(f"/payments/{key}/delete").text
+    refused = visitor.post(f"/payments/{key}/delete")
+    assert refused.status_code == 409
+    assert "A settled payment cannot be deleted; refund it." in refused.text
+    assert "Payment refunded" in visitor.post(f"/payments/{key}/refund").text
+    assert visitor.post(f"/payments/{key}/refund").status_code == 404
+    assert demo.one("delete from payments where id = %s returning status", key) == "refunded"
 
 
 @pytest.mark.parametrize("amount", ["0", "-3", "1.005", "many", "NaN", "1e9"])
@@ -191,7 +219,7 @@ def test_an_impossible_amount_is_refused(visit: Any, amount: str) -> None:
 
 
 def test_a_real_payment_cannot_be_deleted(visit: Any) -> None:
-    assert visit("billing").post("/payments/1/delete").status_code == 404
+    assert visit("billing").post("/payments/1/delete").status_code == 409
 
 
 def test_a_message_from_the_portal_reaches_the_clinician(demo: Any, visit: Any) -> None:

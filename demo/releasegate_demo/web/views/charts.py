@@ -22,6 +22,7 @@ select id, number, first_name, last_name, date_of_birth, status,
   (select max(starts_at) from appointments a where a.client_id = clients.id and a.starts_at < now()
      and a.status = 'completed') as seen, count(*) over () as total
 from clients where (%s = '' or (first_name || ' ' || last_name || ' ' || number) ilike %s)
+  and (%s = '' or status = %s)
 order by last_name, first_name, id limit %s offset %s
 """
 CHART = """
@@ -41,6 +42,10 @@ INSERT = """
 insert into clients (clinician_id, first_name, last_name, date_of_birth, email, phone, test_run)
 values (%s, %s, %s, %s, %s, %s, %s) returning id
 """
+SIGNED = """
+select 1 as yes from clients c join notes n on n.client_id = c.id and n.status = 'signed'
+where c.id = %s and (c.test_run is not null or %s = 'admin') limit 1
+"""
 
 
 def has_care_plans() -> bool:
@@ -54,7 +59,8 @@ def has_care_plans() -> bool:
 def index() -> ResponseReturnValue:
     """List clients; `q` searches in names and numbers."""
     query, page = request.args.get("q", "").strip(), max(whole(request.args.get("page", "1")) or 1, 1)
-    found = rows(LIST, query, f"%{query}%", PAGE, (page - 1) * PAGE)
+    status = request.args.get("status", "")
+    found = rows(LIST, query, f"%{query}%", status, status, PAGE, (page - 1) * PAGE)
     total = found[0]["total"] if found else 0
     return render_template("clients.html", clients=found, query=query, page=page, pages=-(-total // PAGE), total=total)
 
@@ -111,7 +117,9 @@ def chart(client: int) -> ResponseReturnValue:
 @pages.post("/clients/<int:client>/delete")
 @only("clinician", "admin")
 def delete(client: int) -> ResponseReturnValue:
-    """Delete a client with all that hangs on it; a client with payments stays."""
+    """Delete a client with all that hangs on it; a client with payments or signed notes stays."""
+    if one(SIGNED, client, user().role):
+        abort(409, "The client has signed notes and cannot be deleted.")
     try:
         if not changed("delete from clients where id = %s", client):
             abort(404, "There is no such client, or it is not yours to delete.")
@@ -120,6 +128,17 @@ def delete(client: int) -> ResponseReturnValue:
     audit("delete", "clients", client, "client deleted", "critical")
     flash("Client deleted")
     return redirect(url_for("charts.index"))
+
+
+@pages.post("/clients/<int:client>/discharge")
+@only("clinician", "admin")
+def discharge(client: int) -> ResponseReturnValue:
+    """Discharge a client: the chart stays, nobody is in care any more."""
+    if not changed("update clients set status = 'discharged', updated_at = now() where id = %s", client):
+        abort(404, "There is no such client, or it is not yours to discharge.")
+    audit("discharge", "clients", client, "client discharged")
+    flash("Client discharged")
+    return redirect(url_for("charts.chart", client=client))
 
 
 @pages.post("/clients/<int:client>/care-plans")

@@ -96,7 +96,9 @@ def sign(note: int) -> ResponseReturnValue:
 @pages.post("/notes/<int:note>/delete")
 @only("clinician", "admin")
 def delete(note: int) -> ResponseReturnValue:
-    """Delete a draft, or a note that a test made."""
+    """Delete a draft; what is signed stays in the chart."""
+    if one("select 1 as yes from notes where id = %s and status = 'signed'", note):
+        abort(409, "A signed note cannot be deleted.")
     if not changed("delete from notes where id = %s", note):
         abort(404, "There is no such note, or it is not yours to delete.")
     audit("delete", "notes", note, "note deleted", "critical")

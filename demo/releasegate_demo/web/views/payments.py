@@ -18,7 +18,7 @@ METHODS = ("card", "cash", "check", "insurance")
 LIST = """
 select p.id, p.receipt, p.paid_at, p.amount, p.method, p.status, p.billing_code, p.recorded_by::text, p.test_run,
   public.client_number_of(p.client_id) as number
-from payments p order by p.paid_at desc, p.id desc limit 9
+from payments p where (%s = '' or p.client_id = public.client_by_number(%s)) order by p.paid_at desc, p.id desc limit 9
 """
 INSERT = """
 insert into payments (client_id, recorded_by, billing_code, amount, method, test_run)
@@ -36,8 +36,9 @@ def index() -> ResponseReturnValue:
 def _page(problem: str | None = None) -> ResponseReturnValue:
     codes = rows("select code, description, price from billing_codes order by code")
     given = {name: field(name, 100) or request.args.get(name, "") for name in ("client", "amount", "billing_code")}
+    wanted = request.args.get("of", "")[:20]
     page = render_template(
-        "payments.html", payments=rows(LIST), codes=codes, methods=METHODS, given=given, problem=problem
+        "payments.html", payments=rows(LIST, wanted, wanted), codes=codes, methods=METHODS, given=given, problem=problem
     )
     return page, 400 if problem else 200
 
@@ -83,9 +84,22 @@ def _amount(text: str) -> Decimal | None:
 @pages.post("/payments/<int:payment>/delete")
 @only("clinician", "admin", "billing")
 def delete(payment: int) -> ResponseReturnValue:
-    """Delete a payment that a test recorded; real ones are refunded instead."""
+    """Delete a payment that is still pending; what is settled is refunded instead."""
+    if one("select 1 as yes from payments where id = %s and status <> 'pending'", payment):
+        abort(409, "A settled payment cannot be deleted; refund it.")
     if not changed("delete from payments where id = %s", payment):
         abort(404, "There is no such payment, or it cannot be deleted.")
     audit("delete", "payments", payment, "payment deleted", "critical")
     flash("Payment deleted")
+    return redirect(url_for("payments.index"))
+
+
+@pages.post("/payments/<int:payment>/refund")
+@only("admin", "billing")
+def refund(payment: int) -> ResponseReturnValue:
+    """Refund a settled payment; it stays in the books."""
+    if not changed("update payments set status = 'refunded' where id = %s and status = 'settled'", payment):
+        abort(404, "There is no such settled payment.")
+    audit("refund", "payments", payment, "payment refunded", "critical")
+    flash("Payment refunded")
     return redirect(url_for("payments.index"))

@@ -1,15 +1,16 @@
-"""What the flows share: people who are signed in, clients made for one flow, and that nothing of it stays."""
+"""What the flows share: people who are signed in, and what one flow makes: clients, notes, payments, messages."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
+
+from pytest_releasegate.hooks.made import PREFIX, Forbidden, Kind, Thing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,18 +19,15 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
     from pytest_releasegate.hooks.browser import Account, Flow
-    from pytest_releasegate.hooks.fixtures import Finder
+    from pytest_releasegate.hooks.made import Made
 
 LOGIN = {"portal": "/portal/login"}
-STALE = timedelta(minutes=10)
-"""What is marked and older than this was left by a run that was killed."""
 TIMEOUT_SECONDS = 15.0
-HAS_PAYMENTS = 409
-ROUNDS = 20
+MUST_STAY = 409
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
 ROW = re.compile(r'<tr data-id="(?P<id>\d+)">(?P<text>.*?)</tr>', re.DOTALL)
+SLOT = re.compile(r'<a [^>]*data-id="(?P<id>\d+)"[^>]*>(?P<text>.*?)</a>', re.DOTALL)
 BUBBLE = re.compile(r'<div class="bubble[^"]*" data-id="(?P<id>\d+)">(?P<text>.*?)</div>', re.DOTALL)
-MARK = re.compile(r"rg-[0-9a-f]{8} (\d{4}-\d\d-\d\d \d\d:\d\d)")
 CLIENT_NUMBER = re.compile(r"C-\d{6}")
 
 
@@ -71,6 +69,8 @@ class Desk:
     def remove(self, path: str) -> None:
         """Delete one thing; that it is gone already is as good."""
         answer = self.post(path)
+        if answer.status_code == MUST_STAY:
+            raise Forbidden(path)
         assert answer.status_code in (200, 404), f"{path} answered {answer.status_code}"
 
 
@@ -85,19 +85,17 @@ class Client:
 
 @dataclass
 class Practice:
-    """The demo practice, as one flow sees it: who is signed in, what the flow made, what is left of it."""
+    """The demo practice, as one flow sees it: who is signed in, and what the flow makes."""
 
     flow: Flow
     base_url: str
-    finding: Finder
+    made: Made
     desks: dict[str, Desk]
-    places: set[tuple[str, str]] = field(default_factory=set)
-    """Where to ask for leftovers: kind of account and path."""
 
     @property
     def mark(self) -> str:
-        """What is written on all that the flow makes; the time tells later runs what was left behind."""
-        return f"{self.flow.run} {self.flow.context.clock.now().astimezone(UTC):%Y-%m-%d %H:%M}"
+        """What is written on all that the flow makes."""
+        return self.made.mark
 
     def desk(self, kind: str) -> Desk:
         """The account of that kind, signed in once for all flows of this process."""
@@ -123,81 +121,79 @@ class Practice:
         page.get_by_label("Password").fill(account.password)
         page.get_by_role("button", name="Sign in").click()
 
-    def makes_data(self, *places: tuple[str, str]) -> None:
-        """Say, before the first write, where nothing may stay; raises `CannotLook` where gates may not write."""
-        self.flow.context.require_permission("writes_through_app", "a flow that makes data")
-        if not self.places:
-            self.flow.later(self._count_leftovers)
-            self._sweep()
-        self.places.update(places)
-
     def new_client(self) -> Client:
-        """A client for this flow alone, removed at its end with all that hangs on it."""
-        self.expect_client()
+        """A client for this flow alone, gone at its end with all that hangs on it."""
+        self.will_make_a_client()
         staff = self.desk("clinician")
         staff.get("/clients/new")
         staff.post("/clients/new", first_name="Smoke Test", last_name=self.mark, date_of_birth="1990-01-01")
-        (found,) = self._clients(self.flow.run)
-        return found
+        (found,) = self._clients(q=self.flow.run)
+        return _client(found)
 
-    def expect_client(self) -> None:
-        """The client that the flow is about to make goes away at its end."""
-        self.makes_data(("clinician", "/notes"))
-        self.flow.later(lambda: [self._remove(client) for client in self._clients(self.flow.run)])
+    def will_make_a_client(self) -> None:
+        """The client that the flow is about to make goes away at its end; payments and signed notes keep it."""
+        self.made.will_be(Kind("clients", self._of_clients, self._remove_client, self._void_client))
+        self.made.will_be(Kind("notes", self._of_notes))
+        self.made.will_be(Kind("payments", self._of_payments))
 
-    def _clients(self, query: str) -> list[Client]:
-        found = []
-        for key, text in self.desk("clinician").rows(ROW, "/clients", q=query):
-            number, name = CLIENT_NUMBER.search(text), re.search(r'">([^<]+)</a>', text)
-            assert number, f"client {key} has no number"
-            assert name, f"client {key} has no name"
-            last, _, first = name[1].partition(", ")
-            found.append(Client(key, number[0], f"{first} {last}"))
-        return found
+    def will_book(self, path: str) -> None:
+        """The flow is about to book on that page; the appointment goes away with its client."""
+        self.made.will_be(Kind("appointments", lambda _text: self._things("clinician", SLOT, path)))
 
-    def _remove(self, client: Client) -> None:
-        path, staff = f"/clients/{client.id}/delete", self.desk("clinician")
-        if staff.post(path).status_code == HAS_PAYMENTS:
-            self._remove_payments(client)
-            staff.remove(path)
+    def will_write_from_the_portal(self) -> None:
+        """The flow is about to write as the client; what it has written is deleted."""
+        self.made.will_be(Kind("messages", lambda _text: self._things("portal", BUBBLE, "/portal"), self._unsay))
 
-    def _remove_payments(self, client: Client) -> None:
+    def _things(self, kind: str, pattern: re.Pattern[str], path: str) -> list[Thing]:
+        return [Thing(key, text) for key, text in self.desk(kind).rows(pattern, path)]
+
+    def _clients(self, **query: str) -> list[tuple[str, str]]:
+        return self.desk("clinician").rows(ROW, "/clients", **query)
+
+    def _of_clients(self, text: str) -> list[Thing]:
+        """Those in care where all are asked for: the discharged ones of all times may be many."""
+        found = self._clients(q=text, status="active" if text == PREFIX else "")
+        return [Thing(key, row, voided="Discharged" in row) for key, row in found]
+
+    def _of_notes(self, _text: str) -> list[Thing]:
+        found = self.desk("clinician").rows(ROW, "/notes")
+        return [Thing(key, row, voided="Signed" in row) for key, row in found]
+
+    def _of_payments(self, text: str) -> list[Thing]:
+        """Those of the clients that the flow has made; nothing else is written on them."""
+        made = []
+        for _, row in self._clients(q=text):
+            payments = self.desk("billing").rows(ROW, "/payments", of=_number(row))
+            made += [Thing(key, f"{text} {paid}", voided="Refunded" in paid) for key, paid in payments]
+        return made
+
+    def _remove_client(self, client: Thing) -> None:
+        self.desk("clinician").remove(f"/clients/{client.key}/delete")
+
+    def _void_client(self, client: Thing) -> None:
+        """Refund what was paid, and discharge."""
         billing = self.desk("billing")
-        for key, text in billing.rows(ROW, "/payments"):
-            if client.number in text:
-                billing.remove(f"/payments/{key}/delete")
+        for key, text in billing.rows(ROW, "/payments", of=_number(client.text)):
+            if "Settled" in text:
+                billing.remove(f"/payments/{key}/refund")
+        self.desk("clinician").remove(f"/clients/{client.key}/discharge")
 
-    def remove_messages(self, stale: bool = False) -> None:
-        """Remove what the portal account wrote in this flow, or what older flows left."""
-        portal = self.desk("portal")
-        for key, text in portal.rows(BUBBLE, "/portal"):
-            if self._is_stale(text) if stale else self.flow.run in text:
-                portal.remove(f"/portal/messages/{key}/delete")
+    def _unsay(self, message: Thing) -> None:
+        self.desk("portal").remove(f"/portal/messages/{message.key}/delete")
 
-    def _sweep(self) -> None:
-        """Remove what runs that were killed have left."""
-        swept = 0
-        for _ in range(ROUNDS):
-            stale = [client for client in self._clients("rg-") if self._is_stale(client.name)]
-            if not stale:
-                break
-            for client in stale:
-                self._remove(client)
-            swept += len(stale)
-        self.finding("clients of killed runs, removed", expected="any", actual=swept, ok=True, observe=True)
 
-    def _is_stale(self, text: str) -> bool:
-        mark = MARK.search(text)
-        if mark is None:
-            return False
-        made = datetime.strptime(mark[1], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
-        return self.flow.context.clock.now() - made > STALE
+def _client(row: tuple[str, str]) -> Client:
+    key, text = row
+    name = re.search(r'">([^<]+)</a>', text)
+    assert name, f"client {key} has no name"
+    last, _, first = name[1].partition(", ")
+    return Client(key, _number(text), f"{first} {last}")
 
-    def _count_leftovers(self) -> None:
-        left = len(self._clients(self.flow.run))
-        for kind, path in sorted(self.places):
-            left += self.desk(kind).get(path).text.count(self.flow.run)
-        self.finding("left behind", expected=0, actual=left, ok=left == 0)
+
+def _number(row: str) -> str:
+    number = CLIENT_NUMBER.search(row)
+    assert number, "a client without a number is listed"
+    return number[0]
 
 
 @pytest.fixture(scope="session")
@@ -210,10 +206,30 @@ def desks() -> Iterator[dict[str, Desk]]:
 
 
 @pytest.fixture
-def practice(flow: Flow, base_url: str, finding: Finder, desks: dict[str, Desk], page: Page) -> Practice:
+def practice(flow: Flow, base_url: str, made: Made, desks: dict[str, Desk], page: Page) -> Practice:
     """The practice, for one flow."""
     page.set_default_timeout(10_000)
-    return Practice(flow, base_url, finding, desks)
+    return Practice(flow, base_url, made, desks)
+
+
+@pytest.fixture
+def staff(practice: Practice, page: Page) -> Page:
+    """The page, with a clinician signed in."""
+    practice.enter("clinician", page)
+    return page
+
+
+@pytest.fixture
+def portal_user(practice: Practice, page: Page) -> Page:
+    """The page, with a client signed in to the portal."""
+    practice.enter("portal", page)
+    return page
+
+
+@pytest.fixture
+def client_for_test(practice: Practice) -> Client:
+    """A marked client that only this flow knows, gone at its end."""
+    return practice.new_client()
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def walk(page: Page, flow: Flow, practice: Practice) -> None:
     path = f"/schedule?day={day:%Y-%m-%d}"
     with flow.step("Open the chart"):
         client = practice.new_client()
-        practice.makes_data(("clinician", path))
+        practice.will_book(path)
         practice.enter("clinician", page)
         page.goto(f"/clients/{client.id}")
         expect(page.get_by_role("region", name="Chart"), "the chart").to_contain_text(client.number)

@@ -37,7 +37,7 @@ def test_user_login(page: Page, flow: Flow) -> None:
         with page.expect_response(lambda answer: answer.request.resource_type == "document") as sent:
             page.get_by_role("button", name="Sign in").click()
         expect(page, "sign-in leads to /dashboard").to_have_url("/dashboard")
-    with flow.step("200 OK, user profile visible"):
+    with flow.step("Expected: 200 OK, user profile visible"):
         answer = page.reload()
         assert sent.value.status == 302
         assert answer is not None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.gate("10.2.6")
 def test_process_payment(page: Page, flow: Flow, practice: Practice) -> None:
-    """Process payment."""
+    """Process payment; what is settled stays in the books, refunded."""
     client_number = record_payment(page, flow, practice)
     with flow.step("Payment is settled"):
         payment = page.get_by_role("table", name="Payments").get_by_role("row").filter(has_text=client_number)

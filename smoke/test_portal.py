@@ -23,7 +23,7 @@ def test_portal_login(page: Page, flow: Flow, practice: Practice) -> None:
         page.goto("/portal/login")
     with flow.step("Enter client portal credentials"):
         practice.sign_in("portal", page)
-    with flow.step("Portal dashboard loads"):
+    with flow.step("Expected: Portal dashboard loads"):
         expect(page, "sign-in leads to the portal").to_have_url("/portal")
         expect(page.get_by_role("heading", name="Welcome"), "the greeting").to_be_visible()
 
@@ -45,22 +45,18 @@ def test_portal_shows_the_test_user_their_record(page: Page, flow: Flow, practic
 
 @pytest.mark.gate("10.2.7")
 def test_send_message_via_portal(
-    page: Page, flow: Flow, practice: Practice, new_context: Callable[[], BrowserContext]
+    portal_user: Page, flow: Flow, practice: Practice, new_context: Callable[[], BrowserContext]
 ) -> None:
     """Send message via portal: the client writes, and the clinician reads it."""
+    page = portal_user
+    practice.will_write_from_the_portal()
     with flow.step("Open the portal"):
-        practice.makes_data(("portal", "/portal"))
-        practice.remove_messages(stale=True)
-        flow.later(practice.remove_messages)
-        practice.enter("portal", page)
         page.goto("/portal")
     with flow.step("Send a message"):
         page.get_by_label("Message", exact=True).fill(f"Smoke test {practice.mark}")
         page.get_by_role("button", name="Send message").click()
         expect(page.get_by_role("region", name="Messages"), "the sent message").to_contain_text(flow.run)
-    office = new_context()
-    flow.watch(office)
-    desk = office.new_page()
+    desk = new_context().new_page()
     with flow.step("Clinician reads the message", page=desk):
         practice.enter("clinician", desk)
         desk.goto("/messages")

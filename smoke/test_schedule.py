@@ -12,36 +12,36 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
     from pytest_releasegate.hooks.browser import Flow
-    from smoke.conftest import Practice
+    from smoke.conftest import Client, Practice
 
 
 @pytest.mark.gate("SMOKE.4")
-def test_schedule_appointment(page: Page, flow: Flow, practice: Practice) -> None:
+def test_schedule_appointment(staff: Page, client_for_test: Client, flow: Flow, practice: Practice) -> None:
     """4. Schedule Appointment: appointment appears on calendar."""
+    page, path = staff, _far_day(flow)
+    practice.will_book(path)
     with flow.step("Navigate to /schedule"):
-        client, path = practice.new_client(), _far_day(flow)
-        practice.makes_data(("clinician", path))
-        practice.enter("clinician", page)
         page.goto(path)
     with flow.step("Click on time slot"):
         _free_slot(page, flow).click()
     with flow.step("Select client and fill details"):
-        page.get_by_label("Client").select_option(client.id)
+        page.get_by_label("Client").select_option(client_for_test.id)
         page.get_by_label("Reason").fill(f"Smoke test {practice.mark}")
     with flow.step("Save appointment"):
         page.get_by_role("button", name="Book appointment").click()
         expect(page.get_by_role("status")).to_have_text("Appointment booked")
-    with flow.step("Appointment appears on calendar"):
-        expect(_on_calendar(page, flow), "the appointment on the calendar").to_contain_text(client.name)
+    with flow.step("Expected: Appointment appears on calendar"):
+        expect(_on_calendar(page, flow), "the appointment on the calendar").to_contain_text(client_for_test.name)
 
 
 @pytest.mark.gate("10.2.5")
-def test_appointment_can_be_opened_and_deleted(page: Page, flow: Flow, practice: Practice) -> None:
+def test_appointment_can_be_opened_and_deleted(
+    staff: Page, client_for_test: Client, flow: Flow, practice: Practice
+) -> None:
     """Schedule appointment: booked as a video session, opened, deleted, and its time is free again."""
+    page, client, path = staff, client_for_test, _far_day(flow)
+    practice.will_book(path)
     with flow.step("Book an appointment"):
-        client, path = practice.new_client(), _far_day(flow)
-        practice.makes_data(("clinician", path))
-        practice.enter("clinician", page)
         page.goto(path)
         _free_slot(page, flow).click()
         page.get_by_label("Client").select_option(client.id)

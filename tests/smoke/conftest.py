@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SMOKE = Path(__file__).parents[2] / "smoke"
 GATE = re.compile(r'@pytest\.mark\.gate\("([^"]+)"\)')
 MADE = ("clients", "notes", "appointments", "payments", "messages")
+VOID = {"clients": "status = 'discharged'", "notes": "status = 'signed'", "payments": "status = 'refunded'"}
 
 
 @dataclass
@@ -108,9 +109,15 @@ class Ehr:
     info: DemoInfo
 
     def made(self) -> int:
-        """How many rows of the demo are marked by a flow."""
-        counts = (f"(select count(*) from public.{table} where test_run like 'rg-%')" for table in MADE)
-        return int(self.one(f"select {' + '.join(counts)}"))
+        """How many rows of the demo are marked by a flow and still of effect."""
+        return sum(self._marked(table, f"not ({VOID.get(table, 'false')})") for table in MADE)
+
+    def voided(self) -> dict[str, int]:
+        """How many rows of the demo are marked by a flow and of no effect any more, by table."""
+        return {table: self._marked(table, condition) for table, condition in VOID.items()}
+
+    def _marked(self, table: str, condition: str) -> int:
+        return self.one(f"select count(*) from public.{table} where test_run like 'rg-%' and {condition}")
 
     def one(self, query: str, *values: object) -> int:
         """The first column of the first row, asked as the superuser."""

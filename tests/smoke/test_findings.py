@@ -52,6 +52,7 @@ PAGES = {
 }
 FLOWS = """
 import pytest
+from pytest_releasegate.hooks.made import Forbidden, Kind, Thing
 
 def load(page, flow, *paths):
     for path in paths:
@@ -135,6 +136,38 @@ def test_closes(page, flow):
         page.goto("/fine")
         page.close()
 
+class Shop:
+    # a product in memory: ghosts cannot be removed, and stones not even be voided
+    def __init__(self):
+        self.things = {"old": "rg-00000000 2020-01-01 00:00", "new one": "rg-11111111 2999-01-01 00:00", "other": "x"}
+        self.void = set()
+
+    def kind(self, name):
+        def remove(thing):
+            if name == "ghosts" or thing.key == "stone":
+                raise Forbidden(thing.key)
+            del self.things[thing.key]
+        find = lambda text: [Thing(key, on, key in self.void) for key, on in self.things.items() if text in on]
+        return Kind(name, find, remove, (lambda thing: self.void.add(thing.key)) if name == "ghosts" else None)
+
+def order(page, flow, made, kind, key):
+    shop = Shop()
+    made.will_be(shop.kind(kind))
+    shop.things[key] = made.mark
+    load(page, flow, "/fine")
+
+@pytest.mark.gate("made-removed")
+def test_made_removed(page, flow, made):
+    order(page, flow, made, "orders", "new")
+
+@pytest.mark.gate("made-voided")
+def test_made_voided(page, flow, made):
+    order(page, flow, made, "ghosts", "new")
+
+@pytest.mark.gate("made-stays")
+def test_made_stays(page, flow, made):
+    order(page, flow, made, "orders", "stone")
+
 @pytest.mark.gate("pays")
 def test_pays(page, flow):
     method = flow.payment_method("card")
@@ -151,6 +184,7 @@ def test_busy(page, flow):
             const ask = new XMLHttpRequest(); ask.open("GET", "/never", false); ask.send()
         })''')
 """
+ENVIRONMENT = 'base_url: "{}", protected: true, allow: [writes_through_app]'
 IMPATIENT = """
 from pytest_releasegate.hooks import flow, pages
 flow._SETTLED_MS = 500
@@ -205,7 +239,7 @@ def product(root: Path, make_scratch: type[Scratch], flows: str, environment: st
 
 @pytest.fixture(scope="module")
 def walked(server: str, tmp_path_factory: pytest.TempPathFactory, make_scratch: type[Scratch]) -> Scratch:
-    scratch = product(tmp_path_factory.mktemp("found"), make_scratch, FLOWS, f'base_url: "{server}", protected: true')
+    scratch = product(tmp_path_factory.mktemp("found"), make_scratch, FLOWS, ENVIRONMENT.format(server))
     scratch.run("-m", "smoke", "-n", "2")
     return scratch
 
@@ -330,6 +364,26 @@ def test_a_page_that_never_comes_to_rest_ends_inconclusive(
     wrong = scratch.wrong("busy")
     assert "accessibility, Load a page that comes to no rest: expected looked at, got the page does not answer" in wrong
     assert "complaints heard to the end: expected yes, got the page does not answer: " in wrong
+
+
+def test_what_a_flow_makes_goes_away_and_older_things_with_it(walked: Scratch) -> None:
+    assert walked.results()["made-removed"].status == "passed", walked.wrong("made-removed")
+    told_of = told(walked, "made-removed")
+    assert told_of["orders of killed runs, removed"] == "1"
+    assert told_of["left behind"] == "0"
+    assert json.loads(walked.evidence("made-removed")["made.json"])["voided"] == []
+
+
+def test_what_cannot_be_removed_is_voided_and_listed(walked: Scratch) -> None:
+    assert walked.results()["made-voided"].status == "passed", walked.wrong("made-voided")
+    assert observed(walked, "made-voided")["voided, not removed"] == "1: ghosts new"
+    assert json.loads(walked.evidence("made-voided")["made.json"])["voided"] == [{"kind": "ghosts", "key": "new"}]
+
+
+def test_what_can_neither_be_removed_nor_voided_turns_the_gate_red(walked: Scratch) -> None:
+    assert walked.results()["made-stays"].status == "failed"
+    assert "left behind: expected 0, got 1: 1 orders" in walked.wrong("made-stays")
+    assert "clean-up: expected done, got stone" in walked.wrong("made-stays")
 
 
 def test_live_payments_without_a_declared_method_are_inconclusive(walked: Scratch) -> None:

@@ -48,17 +48,18 @@ _OPTIONAL = ("inp",)
 _PAINT_MS = 500
 # what was seen so far comes with `buffered`; a shift counts in the worst burst: 1 s between two, 5 s in all
 _READ = """async wait => {
-  const seen = (type, more) => new Promise(done => {
-    if (!PerformanceObserver.supportedEntryTypes.includes(type)) return done(null);
-    const observer = new PerformanceObserver(list => { observer.disconnect(); done(list.getEntries()); });
+  const seen = (type, wait, more) => new Promise(done => {
+    const there = performance.getEntriesByType("navigation").length;
+    if (!there || !PerformanceObserver.supportedEntryTypes.includes(type)) return done(null);
+    const end = entries => { observer.disconnect(); done(entries); };
+    const observer = new PerformanceObserver(list => end(list.getEntries()));
     observer.observe({type, buffered: true, ...more});
-    setTimeout(() => { observer.disconnect(); done([]); }, wait);
+    const known = observer.takeRecords();
+    if (known.length || !wait) return end(known);
+    setTimeout(() => end([]), wait);
   });
-  const settled = (type, more) => performance.getEntriesByType("navigation").length ? seen(type, more) : null;
-  const [paints, shown] = await Promise.all([settled("paint"), settled("largest-contentful-paint")]);
-  wait = 20;
-  const [shifts, events] = await Promise.all(
-    [settled("layout-shift"), settled("event", {durationThreshold: 16})]);
+  const [paints, shown] = await Promise.all([seen("paint", wait), seen("largest-contentful-paint", wait)]);
+  const [shifts, events] = await Promise.all([seen("layout-shift", 0), seen("event", 0, {durationThreshold: 16})]);
   const navigation = performance.getEntriesByType("navigation")[0];
   let worst = 0, burst = 0, first = 0, last = 0;
   for (const one of (shifts ?? []).filter(one => !one.hadRecentInput)) {

@@ -343,7 +343,7 @@ def test_dialogs_and_downloads_are_shown(walked: Scratch) -> None:
 
 
 def test_a_redirect_loop_fails_its_step(walked: Scratch) -> None:
-    assert walked.results()["loop"].status == "failed"
+    assert walked.results()["loop"].status == "failed", walked.results()["loop"].message
     assert "step 1, Load /loop: expected done, got Page.goto: net::ERR_TOO_MANY_REDIRECTS" in walked.wrong("loop")
 
 

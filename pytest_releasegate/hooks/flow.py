@@ -174,14 +174,14 @@ class Flow:
         for looker in (self._accessibility, self._vitals):
             self._tell(*looker.findings())
             if told := looker.told():
-                self.keep(looker.name, told)
+                self.keep(looker.name, told, needed=False)
         self._clean_up()
         self.keep("browser.json", self._complaints.told(striker.text))
         self.keep("flow.har", archive(self._traffic.exchanges, self._traffic.count, striker))
 
-    def keep(self, name: str, value: object) -> None:
-        """Keep a JSON value as evidence."""
-        self.keeper.keep(name, "application/json", json.dumps(value, indent=1).encode(), needed=True)
+    def keep(self, name: str, value: object, *, needed: bool = True) -> None:
+        """Keep a JSON value as evidence; what is needed to tell why a gate failed is kept longest."""
+        self.keeper.keep(name, "application/json", json.dumps(value, indent=1).encode(), needed=needed)
 
     def _remember_cookies(self) -> None:
         """What must not be told of the session; again after each step, since signing out takes it away."""

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,6 @@ from pytest_releasegate.sources.traces import NotRedacted, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
     from pytest_releasegate.hooks.looking import Probe
 
@@ -43,6 +43,13 @@ class Artifacts:
         """Delete what earlier runs left in Playwright's output folder, once, before any worker runs a test."""
         if not hasattr(self.config, "workerinput") and not self.config.getoption("collectonly"):
             shutil.rmtree(self.config.getoption("--output"), ignore_errors=True)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Remove the folder where nothing is left in it; no worker needs it any more."""
+        if not hasattr(self.config, "workerinput"):
+            with suppress(OSError):
+                Path(self.config.getoption("--output")).rmdir()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -101,8 +108,7 @@ def _is_said(config: pytest.Config, option: str) -> bool:
 
 
 def _remove(file: Path) -> None:
-    """Remove a file, and its folder where that is empty then."""
+    """Remove a file, and its folder where that is empty then; the one above may be about to get another worker's."""
     with suppress(OSError):
         file.unlink()
         file.parent.rmdir()
-        file.parent.parent.rmdir()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from html import escape
 from os import environ
+from threading import Lock
 from time import monotonic, sleep
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol
-from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Environment, Evidence, Finding, Kept, Ok, Release, Status
+from pytest_releasegate.spellings import passwords, spellings
+from pytest_releasegate.turns import queued
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +37,6 @@ __all__ = [
 _REFERENCE = re.compile(r"\$\{(?P<source>[a-z]+):(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
 _VALUE = re.compile(r"\$\{value:([A-Za-z_][A-Za-z0-9_]*)\}")
 _TEXTS = ("json", "xml", "yaml", "x-har", "javascript", "x-www-form-urlencoded", "sql", "toml")
-_KEYWORD = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&]+)")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHORTEST_SECRET = 6
 _SHORTEST_WORD = 3
@@ -126,6 +125,8 @@ class Secrets:
         self._variables = environ if variables is None else variables
         self._known: dict[str, str] = {}
         self._words: dict[str, str] = {}
+        self._pattern: re.Pattern[str] | None = None
+        self._adding = Lock()
 
     def resolve(self, text: str, *, secret: bool = True) -> str:
         """Put in the value of each `${env:NAME}`; raises `CannotLook` when one is unset."""
@@ -140,11 +141,19 @@ class Secrets:
 
     def add(self, value: str, name: str) -> None:
         """Strike out this value from now on, and the password in it when it is a connection string."""
-        for part in (value, *_passwords(value)):
+        known, words = {}, {}
+        for part in (value, *passwords(value)):
             if len(part) >= _SHORTEST_SECRET:
-                self._known |= dict.fromkeys(_spellings(part), name)
+                known |= dict.fromkeys(spellings(part), name)
             elif len(part) >= _SHORTEST_WORD and not part.isdecimal():
-                self._words[part] = name
+                words[part] = name
+        with self._adding:
+            if known.items() <= self._known.items() and words.items() <= self._words.items():
+                return
+            new = not (known.keys() <= self._known.keys() and words.keys() <= self._words.keys())
+            # other dicts, since another look may be going over these
+            self._known, self._words = self._known | known, self._words | words
+            self._pattern = self._compiled() if new else self._pattern
 
     def spellings(self) -> tuple[dict[str, str], dict[str, str]]:
         """What is struck out, with its name: wherever it is found, and only where it stands alone."""
@@ -152,13 +161,16 @@ class Secrets:
 
     def scrub(self, text: str) -> str:
         """The text with each known value replaced by its reference."""
-        names = self._known | self._words
-        if not names:
+        pattern = self._pattern
+        if pattern is None:
             return text
+        clean = pattern.sub(lambda found: f"${{{self._known.get(found[0]) or self._words[found[0]]}}}", text)
+        return self._without_begun(clean)
+
+    def _compiled(self) -> re.Pattern[str]:
         whole = [re.escape(value) for value in sorted(self._known, key=len, reverse=True)]
         words = [rf"(?<!\w){re.escape(value)}(?!\w)" for value in sorted(self._words, key=len, reverse=True)]
-        clean = re.sub("|".join(whole + words), lambda found: f"${{{names[found[0]]}}}", text)
-        return self._without_begun(clean)
+        return re.compile("|".join(whole + words))
 
     def _without_begun(self, text: str) -> str:
         """The text without the beginnings of values that were cut off in the middle of them."""
@@ -210,25 +222,6 @@ class Secrets:
         return value
 
 
-def _passwords(value: str) -> Iterator[str]:
-    """The password in a connection string, as it stands there and as it is meant."""
-    keyword = _KEYWORD.search(value)
-    if keyword:
-        found = keyword[1]
-        yield from (found, re.sub(r"\\(.)", r"\1", found[1:-1] if found.startswith("'") else found))
-    try:
-        password = urlsplit(value).password or ""
-    except ValueError:
-        return
-    yield from (password, unquote(password))
-
-
-def _spellings(value: str) -> set[str]:
-    """A secret as it stands in text, in JSON, in a URL, in a form and in HTML."""
-    written = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    return written | {quote(value, safe=""), quote_plus(value), escape(value), escape(value, quote=False)}
-
-
 @dataclass
 class Context:
     """What a check is given: the target, the release, time, and where evidence and measurements go."""
@@ -269,7 +262,7 @@ class Context:
         """Seconds that one operation may still take, at most `at_most`; raises `CannotLook` when none is left."""
         if self.deadline is None:
             return at_most
-        left = self.deadline - self.clock.monotonic()
+        left = self.deadline + queued() - self.clock.monotonic()
         if left <= 0:
             raise CannotLook("the gate's time is used up", "raise its `timeout`")
         return min(left, at_most)

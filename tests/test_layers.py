@@ -26,9 +26,9 @@ LAYERS = (
     ("checklist",),
     ("checks",),
     ("sources", "statistics"),
-    ("check", "params"),
+    ("check", "params", "turns"),
     ("signatures",),
-    ("model", "claims", "errors", "phases", "policy", "statuses"),
+    ("model", "claims", "errors", "phases", "policy", "statuses", "spellings"),
 )
 """From top to bottom; modules of one layer may import each other."""
 

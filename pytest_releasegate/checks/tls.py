@@ -60,6 +60,7 @@ class Tls(Parameters):
     """
 
     kind: ClassVar[str] = "tls"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "endpoints"
 
     endpoints: Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], OneOrMore, Field(min_length=1)]

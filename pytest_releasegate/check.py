@@ -141,7 +141,8 @@ class Secrets:
 
     def add(self, value: str, name: str) -> None:
         """Strike out this value from now on, and the password in it when it is a connection string."""
-        known, words = {}, {}
+        known: dict[str, str] = {}
+        words: dict[str, str] = {}
         for part in (value, *passwords(value)):
             if len(part) >= _SHORTEST_SECRET:
                 known |= dict.fromkeys(spellings(part), name)

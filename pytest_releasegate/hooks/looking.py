@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from pytest_releasegate.check import find, judge
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.execution import look
+from pytest_releasegate.hooks.ahead import ahead_of
 from pytest_releasegate.hooks.arriving import is_undeployed
 from pytest_releasegate.hooks.body import Body
-from pytest_releasegate.hooks.together import forget, shared_by
+from pytest_releasegate.hooks.together import forget
 from pytest_releasegate.lifecycle.arrival import sees_arrival
 from pytest_releasegate.lifecycle.standings import standings_of
 from pytest_releasegate.model import ASKS_PEOPLE, NEEDS_DEPLOYMENT, Claims, Result, Status
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
     from pytest_releasegate.checklist.loader import Declaration
+    from pytest_releasegate.hooks.collect import GateItem
     from pytest_releasegate.hooks.session import GateSession
     from pytest_releasegate.model import Finding, Gate
     from pytest_releasegate.verdict import Standing
@@ -53,27 +54,13 @@ class GateNotGreen(AssertionError):
 
 def look_at(item: pytest.Item, session: GateSession, declaration: Declaration) -> None:
     """Look at a declarative gate: raises `GateNotGreen`, skips with the reason, or returns when it passed."""
-    gate = declaration.gate
-    standing = _before(session, declaration)
-    if standing:
-        _stop(*standing)
-        return
-    missing = _unmet(session, gate)
-    if missing:
-        result = _result(session, declaration, Status.ERROR, session.clock.now(), message=missing)
-        item.stash[LOOKED] = Looked(result)
-        raise GateNotGreen(missing)
-    if begun := session.begin(gate):
-        item.stash[LOOKED] = Looked(_result(session, declaration, Status.ERROR, session.clock.now(), message=begun))
-        raise GateNotGreen(begun)
-    if gate.writes:
-        forget(item)
-    context = session.context()
-    context.shared = shared_by(item)
-    seen = look(declaration.check, context, timeout=declaration.timeout)  # type: ignore[arg-type]
-    if gate.writes:
-        # what it saw itself may be of before it wrote
-        forget(item)
+    ahead, gate_item = ahead_of(item), cast("GateItem", item)
+    ahead.reach(gate_item, _may)
+    seen = ahead.take(gate_item)
+    if seen is None:
+        if not _ready(item, session, declaration):
+            return
+        seen = ahead.look(gate_item, session)
     result = _result(
         session,
         declaration,
@@ -89,6 +76,23 @@ def look_at(item: pytest.Item, session: GateSession, declaration: Declaration) -
     item.stash[LOOKED] = Looked(result, {evidence.sha256: body for evidence, body in seen.attached})
     if seen.status is not Status.PASSED:
         raise GateNotGreen(told(result))
+
+
+def _ready(item: pytest.Item, session: GateSession, declaration: Declaration) -> bool:
+    """Whether it is the gate's time to look: raises or skips otherwise, or says no where a person has spoken."""
+    standing = _before(session, declaration)
+    if standing:
+        _stop(*standing)
+        return False
+    if unmet := _unmet(session, declaration.gate) or session.begin(declaration.gate):
+        item.stash[LOOKED] = Looked(_result(session, declaration, Status.ERROR, session.clock.now(), message=unmet))
+        raise GateNotGreen(unmet)
+    return True
+
+
+def _may(item: GateItem, session: GateSession) -> bool:
+    """Whether the gate could look now, before its turn has come."""
+    return _before(session, item.declaration) is None and not _unmet(session, item.declaration.gate)
 
 
 def told(result: Result) -> str:

@@ -141,8 +141,9 @@ class Turns:
     def add(self, clock: Clock, job: Callable[[], None], *, first: bool = False) -> None:
         """Run the job when there is a place; it must not raise."""
         with self._lock:
-            (self._jobs.appendleft if first else self._jobs.append)((clock, job))
-            self._advance()
+            if not self._closed:
+                (self._jobs.appendleft if first else self._jobs.append)((clock, job))
+                self._advance()
 
     def close(self) -> None:
         """Begin nothing more; whoever waits for a turn is dropped, and nobody is waited for."""
@@ -157,6 +158,8 @@ class Turns:
         """Wait for a turn at the host; raises `Dropped` when the run is over."""
         waiter = _Waiter(lane, host)
         with self._lock:
+            if self._closed:
+                raise Dropped
             lane.waiting += 1
             if not lane.asking and lane.waiting == 1:
                 lane.since = lane.clock.monotonic()
@@ -210,9 +213,15 @@ class Turns:
         """Serve who waits, the longest first, then begin further looks."""
         self._serve()
         while self._places > 0 and self._jobs and self._threads < _MOST_THREADS:
+            try:
+                Thread(target=self._work, args=self._jobs[0], name="releasegate-look", daemon=True).start()
+            except RuntimeError:  # the machine gives no more threads: one that is there takes the job
+                if not self._threads:
+                    raise
+                return
+            self._jobs.popleft()
             self._threads += 1
             self._places -= 1
-            Thread(target=self._work, args=self._jobs.popleft(), name="releasegate-look", daemon=True).start()
 
     def _serve(self) -> None:
         for waiter in [*self._waiters]:

@@ -137,8 +137,9 @@ class Ahead:
         return seen
 
     def _begin(self, item: GateItem, session: GateSession, *, first: bool = False) -> None:
-        begun = self.begun[item] = _Begun(item, session)
+        begun = _Begun(item, session)
         self.turns.add(begun.context.clock, begun.run, first=first)
+        self.begun[item] = begun
 
 
 class _Order:

@@ -292,4 +292,5 @@ def test_a_worker_that_dies_amid_them_loses_no_gate(product, state, hosts):
     errors = {result.gate for result in results if result.status is not Status.PASSED}
     assert "breaks" in errors
     assert len(errors) <= 2
+    assert ran.has("the worker crashed while looking at it, or at a gate beside it")
     assert ran.code == 10

@@ -116,6 +116,29 @@ def test_looks_that_ask_nobody_are_bounded_too():
     assert inside.most == 3
 
 
+def test_who_gave_up_a_place_looks_on_only_when_there_is_one():
+    turns, there, sits, go = Turns(2, 1), Event(), Event(), Event()
+
+    def hold() -> int:
+        with turn("a"):
+            there.set()
+            assert sits.wait(PATIENCE)
+        return len(turns._waiters)  # the host is free, and both places are taken
+
+    def ask() -> None:
+        with turn("a"):
+            pass
+
+    jobs = Jobs(turns)
+    jobs.add(hold)
+    assert there.wait(PATIENCE)
+    jobs.add(ask)
+    jobs.add(lambda: (sits.set(), go.wait(PATIENCE)))
+    assert jobs.result(0) == 1
+    assert jobs.result(1) is None
+    go.set()
+
+
 def test_several_requests_of_one_gate_take_turns_too():
     turns, inside = Turns(8, 2), Most()
 

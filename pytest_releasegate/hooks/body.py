@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import subprocess
 from dataclasses import dataclass
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, TestCase
 
 import pytest
 
-__all__ = ["Body"]
+__all__ = ["Body", "blob_of"]
 
 
 @dataclass
@@ -59,3 +60,14 @@ def _unawaited(item: pytest.Function) -> str:
     case = getattr(item, "cls", None)
     plain = inspect.isclass(case) and issubclass(case, TestCase) and not issubclass(case, IsolatedAsyncioTestCase)
     return "a coroutine that nobody awaits: use unittest.IsolatedAsyncioTestCase" if plain else ""
+
+
+def blob_of(item: pytest.Item) -> str:
+    """The git blob id of the test's file, so that the record says which code has looked."""
+    try:
+        done = subprocess.run(
+            ["git", "hash-object", str(item.path)], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +11,7 @@ from pytest_releasegate.check import find, judge
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.hooks.ahead import ahead_of
 from pytest_releasegate.hooks.arriving import is_undeployed
-from pytest_releasegate.hooks.body import Body
+from pytest_releasegate.hooks.body import Body, blob_of
 from pytest_releasegate.hooks.together import forget
 from pytest_releasegate.lifecycle.arrival import sees_arrival
 from pytest_releasegate.lifecycle.standings import standings_of
@@ -20,7 +19,7 @@ from pytest_releasegate.model import ASKS_PEOPLE, NEEDS_DEPLOYMENT, Claims, Resu
 from pytest_releasegate.verdict import HOLDS, UNDEPLOYED, prior, stand
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from datetime import datetime
 
     from pytest_releasegate.check import Context
@@ -55,7 +54,7 @@ class GateNotGreen(AssertionError):
 def look_at(item: pytest.Item, session: GateSession, declaration: Declaration) -> None:
     """Look at a declarative gate: raises `GateNotGreen`, skips with the reason, or returns when it passed."""
     ahead, gate_item = ahead_of(item), cast("GateItem", item)
-    ahead.reach(gate_item, _may)
+    ahead.reach(gate_item, _may())
     seen = ahead.take(gate_item)
     if seen is None:
         if not _ready(item, session, declaration):
@@ -90,9 +89,20 @@ def _ready(item: pytest.Item, session: GateSession, declaration: Declaration) ->
     return True
 
 
-def _may(item: GateItem, session: GateSession) -> bool:
-    """Whether the gate could look now, before its turn has come."""
-    return _before(session, item.declaration) is None and not _unmet(session, item.declaration.gate)
+def _may() -> Callable[[GateItem, GateSession], bool]:
+    """Tells whether gates could look now, before their turn has come; the record is read once for all of them."""
+    known: dict[int, dict[str, Standing]] = {}
+
+    def read(session: GateSession) -> dict[str, Standing]:
+        if id(session) not in known:
+            known[id(session)] = _standings(session)
+        return known[id(session)]
+
+    def may(item: GateItem, session: GateSession) -> bool:
+        gate = item.declaration.gate
+        return _before(session, item.declaration) is None and not _unmet(session, gate, read)
+
+    return may
 
 
 def told(result: Result) -> str:
@@ -120,7 +130,13 @@ def _stop(status: Status, reason: str) -> None:
     pytest.skip(f"{status.value.replace('_', ' ')}: {reason}")
 
 
-def _unmet(session: GateSession, gate: Gate) -> str:
+def _standings(session: GateSession) -> dict[str, Standing]:
+    if session.store is None or not session.release.id:
+        return stand(session.plan, [], Claims(), session.release, session.clock.now())
+    return standings_of(session.store, session.release, session.plan, session.clock.now())
+
+
+def _unmet(session: GateSession, gate: Gate, read: Callable[[GateSession], dict[str, Standing]] = _standings) -> str:
     """Why the gate cannot look yet; waits for gates that another worker is looking at."""
     if gate.phase in NEEDS_DEPLOYMENT and is_undeployed(session) and not sees_arrival(gate):
         return UNDEPLOYED
@@ -129,18 +145,12 @@ def _unmet(session: GateSession, gate: Gate) -> str:
     patience = _PATIENCE if session.worker else 0.0
     start = session.clock.monotonic()
     while True:
-        standings = _standings(session)
+        standings = read(session)
         unmet = [standings[need] for need in gate.needs if standings[need].status not in HOLDS]
         waiting = any(row.status is Status.MISSING for row in unmet)
         if not waiting or session.clock.monotonic() - start > patience:
             return "; ".join(f"needs {row.gate.id}, which is {row.status}" for row in unmet)
         session.clock.sleep(_POLL)
-
-
-def _standings(session: GateSession) -> dict[str, Standing]:
-    if session.store is None or not session.release.id:
-        return stand(session.plan, [], Claims(), session.release, session.clock.now())
-    return standings_of(session.store, session.release, session.plan, session.clock.now())
 
 
 def _result(
@@ -293,7 +303,7 @@ class Looker:
             evidence=tuple(evidence for evidence, _ in attached),
             kept=self.session.secrets.scrub_value(dict(probe.context.kept)),
             seconds=probe.seconds,
-            code=_blob(item),
+            code=blob_of(item),
         )
         return Looked(result, {evidence.sha256: body for evidence, body in attached})
 
@@ -338,14 +348,3 @@ def _first_line(report: pytest.TestReport, error: BaseException | None) -> str:
     name = type(error).__name__ if error else ""
     first = next((line.strip() for line in text.splitlines() if line.strip()), name or "no reason given")
     return first if name in {"", "AssertionError", "Failed", "Skipped"} else f"{name}: {first}"
-
-
-def _blob(item: pytest.Item) -> str:
-    """The git blob id of the test's file, so that the record says which code has looked."""
-    try:
-        done = subprocess.run(
-            ["git", "hash-object", str(item.path)], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()

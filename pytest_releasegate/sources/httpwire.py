@@ -116,7 +116,8 @@ class _Adapter(HTTPAdapter):
         super().__init__()
 
     def cert_verify(self, conn: Any, *args: Any, **more: Any) -> None:
-        super().cert_verify(conn, *args, **more)
+        untyped: Any = super()
+        untyped.cert_verify(conn, *args, **more)
         if conn.ca_certs and conn.proxy is None:
             with suppress(SSLError):  # a file that is no bundle: urllib3 says so
                 conn.conn_kw["ssl_context"] = self._trusting(conn.ca_certs)

@@ -23,7 +23,7 @@ class Counting(ThreadingHTTPServer):
     def __init__(self, host: str, state: State) -> None:
         super().__init__((host, 0), Handler)
         self.state = state
-        Thread(target=self.serve_forever, daemon=True).start()
+        Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:

@@ -304,3 +304,14 @@ def test_a_worker_that_dies_amid_them_loses_no_gate(product, state, hosts):
     assert len(errors) <= 2
     assert ran.has("the worker crashed while looking at it, or at a gate beside it")
     assert ran.code == 10
+
+
+def test_a_gate_that_is_handed_out_again_begins_no_others(product, state, hosts):
+    product.gates("predeploy", gate("breaks", hosts[0]), *many(8, *hosts))
+    once = "os.path.exists('once') or (open('once', 'w').close(), os._exit(7))"
+    again = "\ndef pytest_handlecrashitem(crashitem, sched):\n    sched.mark_test_pending(crashitem)\n"
+    product.write("conftest.py", BREAKS.format(how=once) + again)
+    product.pytest("-m", "predeploy", "-n2")
+    assert product.statuses() == dict.fromkeys(["breaks", *(f"g{each:02}" for each in range(8))], "passed")
+    # once by the worker that died, and once by another
+    assert max(Counter(state.came).values()) <= 2

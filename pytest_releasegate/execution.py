@@ -76,7 +76,8 @@ def look(check: Check, context: Context, *, timeout: timedelta | None = None) ->
 
 def broken(check: Check, context: Context, error: BaseException) -> Look:
     """What a look gave that ended its thread."""
-    message = context.secrets.scrub(f"the check '{check.kind}' broke: {type(error).__name__}: {error}")
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    message = context.secrets.scrub(f"the check '{check.kind}' broke: {text}")
     return Look(
         status=Status.ERROR,
         findings=(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,9 @@ from pytest_releasegate.checks.feature_flags import FeatureFlags
 from pytest_releasegate.checks.functions import Functions
 from pytest_releasegate.checks.http import Http
 from pytest_releasegate.checks.maintenance import Maintenance
+from pytest_releasegate.hooks.ahead import _Order
 from pytest_releasegate.hooks.blocks import _rounded
+from pytest_releasegate.hooks.collect import GATE
 
 PAGE = Path(__file__).parents[2] / "docs" / "gate-files.md"
 WRITES = ("require_permission", "postgres import connect", "subprocess")
@@ -67,3 +70,39 @@ def test_what_is_declared_decides_where_a_kind_can_do_either(check, together):
 )
 def test_no_worker_gets_a_part_of_a_block(pending, number, whole):
     assert _rounded(pending, number, [0, 1, 1, 1, 4, 5]) == whole
+
+
+def items_of_a_worker(*, whole):
+    """A document's gate and four that may look together, as a worker has them."""
+    config, session = SimpleNamespace(workerinput={"releasegate_blocks": whole}), SimpleNamespace(items=[])
+    by_id = {}
+    for name in ("d", "a", "b", "c", "e"):
+        gate = SimpleNamespace(id=name, phase="predeploy", step="", needs=(), writes=False, kind="x")
+        gate.place = SimpleNamespace(file="gates/p.yaml")
+        by_id[name] = SimpleNamespace(gate=gate, check=SimpleNamespace(waits=name != "d"), together=True)
+        item = SimpleNamespace(nodeid=f"gates/p.yaml::{name}", config=config, session=session)
+        item.declaration, item.stash = by_id[name], {GATE: gate}
+        session.items.append(Hashable(**vars(item)))
+    return session.items, SimpleNamespace(by_id=by_id)
+
+
+class Hashable(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
+@pytest.mark.parametrize(
+    ("reached", "following", "whole", "begun"),
+    [
+        (1, 2, True, "abce"),
+        (1, 2, False, "a"),
+        (1, None, True, "a"),
+        (1, 3, True, "a"),
+        (2, 3, True, "b"),
+        (0, 1, True, ""),
+    ],
+)
+def test_a_worker_begins_others_only_at_the_start_of_a_block_that_came_whole(reached, following, whole, begun):
+    items, checklist = items_of_a_worker(whole=whole)
+    order = _Order(items[reached], checklist)
+    found = order.ready(items[reached], None if following is None else items[following])
+    assert "".join(item.declaration.gate.id for item in found) == begun

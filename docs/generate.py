@@ -73,7 +73,7 @@ a gate waits for its turn counts neither as its time nor against its `timeout`. 
 OPTIONS, `functions` likewise, `headers`, `cookies`, `cors`, `dns`, `tcp`, `tls`, `version`, `statuspage`, `credential`,
 `incidents`, `metrics`, and `feature_flags` and `maintenance` unless they ask a database.
 
-- Nothing is looked at before a gate of another kind that comes first, or one that writes, or an earlier step. A gate that
+- Nothing is looked at before a gate of another kind that comes first, or one that writes, an earlier step or target. A gate that
   `needs` others begins when those are in the record. Python tests keep nobody waiting: a gate that depends on what a test
   does says so by `needs`.
 - `together: false` lets a gate look alone: nothing goes on beside it, as for an answer's time that no other may touch. It

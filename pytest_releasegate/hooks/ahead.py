@@ -9,7 +9,8 @@ import pytest
 
 from pytest_releasegate.execution import Look, broken, look
 from pytest_releasegate.hooks import blocks
-from pytest_releasegate.hooks.together import forget, shared_by
+from pytest_releasegate.hooks.session import KEY
+from pytest_releasegate.hooks.together import forget, shared_by, step_of
 from pytest_releasegate.model import ASKS_PEOPLE
 from pytest_releasegate.turns import Turns
 
@@ -103,7 +104,7 @@ class Ahead:
         if item not in self.order.places:
             return
         for one in self.order.ready(item, self.nextitem):
-            session = _session_of(one)
+            session = one.stash[KEY]
             if not any(next(one.iter_markers(name), None) for name in _SKIPS) and may(one, session):
                 self._begin(one, session)
 
@@ -150,7 +151,8 @@ class _Order:
 
         self.items = item.session.items
         self.places = {one: place for place, one in enumerate(self.items)}
-        self.last = {one.stash[GATE].id: place for one, place in self.places.items() if GATE in one.stash}
+        gates = ((one, place) for one, place in self.places.items() if GATE in one.stash)
+        self.last = {(id(one.stash[KEY]), one.stash[GATE].id): place for one, place in gates}
         self.until = 0
         """What lies before has been begun or put off."""
         self.later: list[int] = []
@@ -176,10 +178,11 @@ class _Order:
 
     def _has_its_needs(self, place: int, reached: int) -> bool:
         """Whether all that it needs was looked at, and is in the record, or is not of this run."""
-        needs = self._item(place).declaration.gate.needs
+        item = self._item(place)
+        needs = item.declaration.gate.needs
         if self.blocks:
             return not needs  # other workers may be looking at them
-        return all(self.last.get(need, -1) < reached for need in needs)
+        return all(self.last.get((id(item.stash[KEY]), need), -1) < reached for need in needs)
 
     def _item(self, place: int) -> GateItem:
         return cast("GateItem", self.items[place])
@@ -199,23 +202,18 @@ class _Order:
         """Up to the next step, and to the next gate that may write or stands alone; tests in between run beside."""
         from pytest_releasegate.hooks.collect import GATE, GateItem
 
-        own = self._item(place).declaration.gate
+        own = step_of(self.items[place])
         for number in range(place, len(self.items)):
             one = self.items[number]
             if GATE not in one.stash:
                 continue
             gate = one.stash[GATE]
-            if gate.writes or (gate.phase, gate.step) != (own.phase, own.step):
+            if gate.writes or step_of(one) != own:
                 return
             if isinstance(one, GateItem) and gate.kind not in ASKS_PEOPLE:
                 if not blocks.joins(one.declaration):
                     return
                 yield number
-
-
-def _session_of(item: Any) -> GateSession:
-    found: GateSession = getattr(item, "session_state", None) or item.parent.session_state
-    return found
 
 
 def ahead_of(item: pytest.Item) -> Ahead:

@@ -21,12 +21,13 @@ def joins(declaration: Declaration) -> bool:
 
 
 def numbers(checklist: Checklist, node_ids: Iterable[str]) -> list[int]:
-    """The block of each item: those that join, side by side in one step, have one number; the rest are alone."""
+    """The block of each item: those that join, side by side in a target's step, have one number; the rest are alone."""
     found: list[int] = []
     last: tuple[object, ...] | None = None
     for number, node_id in enumerate(node_ids):
         declaration = _declared(checklist, node_id)
-        step = (declaration.gate.phase, declaration.gate.step) if declaration and joins(declaration) else None
+        target = node_id.partition("::")[2].partition("[")[2]
+        step = (target, declaration.gate.phase, declaration.gate.step) if declaration and joins(declaration) else None
         found.append(found[-1] if step and step == last else number)
         last = step
     return found
@@ -34,7 +35,7 @@ def numbers(checklist: Checklist, node_ids: Iterable[str]) -> list[int]:
 
 def _declared(checklist: Checklist, node_id: str) -> Declaration | None:
     file, _, name = node_id.partition("::")
-    declaration = checklist.by_id.get(name.partition("@")[0].partition("[")[0])
+    declaration = checklist.by_id.get(name.partition("[")[0])
     return declaration if declaration and declaration.gate.place.file == file else None
 
 

@@ -17,6 +17,7 @@ from pytest_releasegate.checks.maintenance import Maintenance
 from pytest_releasegate.hooks.ahead import _Order
 from pytest_releasegate.hooks.blocks import _rounded
 from pytest_releasegate.hooks.collect import GATE
+from pytest_releasegate.hooks.session import KEY
 
 PAGE = Path(__file__).parents[2] / "docs" / "gate-files.md"
 WRITES = ("require_permission", "postgres import connect", "subprocess")
@@ -81,7 +82,7 @@ def items_of_a_worker(*, whole):
         gate.place = SimpleNamespace(file="gates/p.yaml")
         by_id[name] = SimpleNamespace(gate=gate, check=SimpleNamespace(waits=name != "d"), together=True)
         item = SimpleNamespace(nodeid=f"gates/p.yaml::{name}", config=config, session=session)
-        item.declaration, item.stash = by_id[name], {GATE: gate}
+        item.declaration, item.stash = by_id[name], {GATE: gate, KEY: session}
         session.items.append(Hashable(**vars(item)))
     return session.items, SimpleNamespace(by_id=by_id)
 

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from sys import getswitchinterval, setswitchinterval
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +24,9 @@ AT_ONCE = 32
 PER_HOST = 8
 _MOST_THREADS = 256
 """Looks that wait for a host's turn hold a thread and no place; beyond so many, no further one begins."""
+
+_SWITCH = 0.0005
+"""Seconds after which a thread lets another one go on: an answer that has come shall not wait for a report."""
 
 
 class Dropped(BaseException):
@@ -137,6 +141,7 @@ class Turns:
         self._jobs: deque[tuple[Clock, Callable[[], None]]] = deque()
         self._threads = 0
         self._closed = False
+        self._interval = getswitchinterval()
 
     def add(self, clock: Clock, job: Callable[[], None], *, first: bool = False) -> None:
         """Run the job when there is a place; it must not raise."""
@@ -153,6 +158,8 @@ class Turns:
             for waiter in self._waiters:
                 waiter.granted.set()
             self._waiters.clear()
+            if self._threads:
+                setswitchinterval(self._interval)
 
     def enter(self, lane: Lane, host: str) -> None:
         """Wait for a turn at the host; raises `Dropped` when the run is over."""
@@ -213,14 +220,15 @@ class Turns:
         """Serve who waits, the longest first, then begin further looks."""
         self._serve()
         while self._places > 0 and self._jobs and self._threads < _MOST_THREADS:
+            self._count(1)
             try:
                 Thread(target=self._work, args=self._jobs[0], name="releasegate-look", daemon=True).start()
             except RuntimeError:  # the machine gives no more threads: one that is there takes the job
+                self._count(-1)
                 if not self._threads:
                     raise
                 return
             self._jobs.popleft()
-            self._threads += 1
             self._places -= 1
 
     def _serve(self) -> None:
@@ -246,5 +254,14 @@ class Turns:
             if self._places > 0 and self._jobs:
                 self._places -= 1
                 return self._jobs.popleft()
-            self._threads -= 1
+            self._count(-1)
             return None
+
+    def _count(self, more: int) -> None:
+        """Note a thread that begins or ends; while there are some, Python changes between threads more often."""
+        if not self._threads:
+            self._interval = getswitchinterval()
+            setswitchinterval(min(_SWITCH, self._interval))
+        self._threads += more
+        if not self._threads:
+            setswitchinterval(self._interval)

@@ -6,6 +6,7 @@ import warnings
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from sys import getswitchinterval
 from threading import Barrier, Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -100,6 +101,19 @@ def test_a_busy_host_keeps_no_other_from_its_turn():
         jobs.add(asking(host, inside, both))
     assert jobs.results() == [None] * 20
     assert inside.most == 4
+
+
+def test_python_changes_between_threads_more_often_only_while_they_look():
+    before = getswitchinterval()
+    turns, go = Turns(4, 2), Event()
+    jobs = Jobs(turns)
+    jobs.add(lambda: (getswitchinterval(), go.wait(PATIENCE))[0])
+    jobs.add(lambda: getswitchinterval())
+    assert jobs.result(1) < before
+    turns.close()
+    assert getswitchinterval() == before
+    go.set()
+    assert jobs.result(0) < before
 
 
 def test_looks_that_ask_nobody_are_bounded_too():

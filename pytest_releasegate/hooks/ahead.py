@@ -11,6 +11,7 @@ from pytest_releasegate.execution import Look, broken, look
 from pytest_releasegate.hooks import blocks
 from pytest_releasegate.hooks.session import KEY
 from pytest_releasegate.hooks.together import forget, shared_by, step_of
+from pytest_releasegate.lifecycle.arrival import sees_arrival
 from pytest_releasegate.model import ASKS_PEOPLE
 from pytest_releasegate.turns import Turns
 
@@ -199,16 +200,16 @@ class _Order:
         yield from self._following(place)
 
     def _following(self, place: int) -> Iterator[int]:
-        """Up to the next step, and to the next gate that may write or stands alone; tests in between run beside."""
+        """Up to the next step, what waits for a gate to see the deployment, and what may write or stands alone."""
         from pytest_releasegate.hooks.collect import GATE, GateItem
 
-        own = step_of(self.items[place])
+        own = step_of(self.items[place]), sees_arrival(self._item(place).declaration.gate)
         for number in range(place, len(self.items)):
             one = self.items[number]
             if GATE not in one.stash:
                 continue
             gate = one.stash[GATE]
-            if gate.writes or step_of(one) != own:
+            if gate.writes or (step_of(one), sees_arrival(gate)) != own:
                 return
             if isinstance(one, GateItem) and gate.kind not in ASKS_PEOPLE:
                 if not blocks.joins(one.declaration):

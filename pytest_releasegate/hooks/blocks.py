@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_releasegate.lifecycle.arrival import sees_arrival
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -27,7 +29,8 @@ def numbers(checklist: Checklist, node_ids: Iterable[str]) -> list[int]:
     for number, node_id in enumerate(node_ids):
         declaration = _declared(checklist, node_id)
         target = node_id.partition("::")[2].partition("[")[2]
-        step = (target, declaration.gate.phase, declaration.gate.step) if declaration and joins(declaration) else None
+        gate = declaration.gate if declaration and joins(declaration) else None
+        step = (target, gate.phase, gate.step, sees_arrival(gate)) if gate else None
         found.append(found[-1] if step and step == last else number)
         last = step
     return found

@@ -78,7 +78,7 @@ def items_of_a_worker(*, whole):
     config, session = SimpleNamespace(workerinput={"releasegate_blocks": whole}), SimpleNamespace(items=[])
     by_id = {}
     for name in ("d", "a", "b", "c", "e"):
-        gate = SimpleNamespace(id=name, phase="predeploy", step="", needs=(), writes=False, kind="x")
+        gate = SimpleNamespace(id=name, phase="predeploy", step="", needs=(), writes=False, kind="x", parameters={})
         gate.place = SimpleNamespace(file="gates/p.yaml")
         by_id[name] = SimpleNamespace(gate=gate, check=SimpleNamespace(waits=name != "d"), together=True)
         item = SimpleNamespace(nodeid=f"gates/p.yaml::{name}", config=config, session=session)

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Environment, Evidence, Finding, Kept, Ok, Release, Status
-from pytest_releasegate.spellings import passwords, spellings
+from pytest_releasegate.spellings import basic, passwords, spellings
 from pytest_releasegate.turns import queued
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
 _REFERENCE = re.compile(r"\$\{(?P<source>[a-z]+):(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
 _VALUE = re.compile(r"\$\{value:([A-Za-z_][A-Za-z0-9_]*)\}")
 _TEXTS = ("json", "xml", "yaml", "x-har", "javascript", "x-www-form-urlencoded", "sql", "toml")
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHORTEST_SECRET = 6
 _SHORTEST_WORD = 3
@@ -133,7 +134,7 @@ class Secrets:
 
         def value(match: re.Match[str]) -> str:
             found = self._lookup(match)
-            if secret:
+            if secret or _SECRET_NAME.search(match["name"]):
                 self.add(found, f"env:{match['name']}")
             return found
 
@@ -159,6 +160,11 @@ class Secrets:
     def spellings(self) -> tuple[dict[str, str], dict[str, str]]:
         """What is struck out, with its name: wherever it is found, and only where it stands alone."""
         return dict(self._known), dict(self._words)
+
+    def add_password(self, url: str, name: str) -> None:
+        """Strike out the password in a URL from now on, as it stands there and as it is sent."""
+        for text in basic(url):
+            self.add(text, name)
 
     def scrub(self, text: str) -> str:
         """The text with each known value replaced by its reference."""
@@ -249,15 +255,14 @@ class Context:
 
     def url(self, path: str) -> str:
         """An absolute URL: the path under the environment's base URL, or the URL itself when it has a scheme."""
-        resolved = self.resolve(path, secret=False)
-        if _SCHEME.match(resolved):
-            return resolved
-        if not self.environment.base_url:
-            raise CannotLook(
-                f"environment '{self.environment.name}' has no base_url", "declare it in environments.yaml"
-            )
-        base = self.resolve(self.environment.base_url, secret=False)
-        return base.rstrip("/") + "/" + resolved.lstrip("/")
+        url = self.resolve(path, secret=False)
+        if not _SCHEME.match(url):
+            base, name = self.environment.base_url, self.environment.name
+            if not base:
+                raise CannotLook(f"environment '{name}' has no base_url", "declare it in environments.yaml")
+            url = self.resolve(base, secret=False).rstrip("/") + "/" + url.lstrip("/")
+        self.secrets.add_password(url, "url")
+        return url
 
     def remaining(self, at_most: float = 60.0) -> float:
         """Seconds that one operation may still take, at most `at_most`; raises `CannotLook` when none is left."""

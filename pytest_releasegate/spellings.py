@@ -1,9 +1,10 @@
-"""How a secret may stand in a text: in another notation, or within a connection string."""
+"""How a secret may be written in what leaves the process."""
 
 from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -11,7 +12,7 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["passwords", "spellings"]
+__all__ = ["basic", "passwords", "spellings"]
 
 _KEYWORD = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&]+)")
 
@@ -27,6 +28,13 @@ def passwords(value: str) -> Iterator[str]:
     except ValueError:
         return
     yield from (password, unquote(password))
+
+
+def basic(url: str) -> Iterator[str]:
+    """The password in a URL, and as HTTP sends it with its user."""
+    user = unquote(url.partition("//")[2].partition(":")[0])
+    for password in filter(None, passwords(url)):
+        yield from (password, b64encode(f"{user}:{password}".encode()).decode())
 
 
 def spellings(value: str) -> set[str]:

@@ -26,9 +26,9 @@ LAYERS = (
     ("checklist",),
     ("checks",),
     ("sources", "statistics"),
-    ("check", "params", "turns"),
+    ("check", "params", "spellings", "turns"),
     ("signatures",),
-    ("model", "claims", "errors", "phases", "policy", "statuses", "spellings"),
+    ("model", "claims", "errors", "phases", "policy", "statuses"),
 )
 """From top to bottom; modules of one layer may import each other."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
 from pytest_releasegate.check import counted, find
+from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, format_duration
 from pytest_releasegate.sources.setcookie import Cookie, read
 from pytest_releasegate.sources.text import OneOrMore, shown
@@ -70,7 +71,10 @@ class Cookies(Parameters):
             if other is not None:
                 yield other
                 continue
-            for cookie in self._meant(answer.cookies, context):
+            meant = list(self._meant(answer.cookies, context))
+            if not meant and len(self.urls) > 1:
+                yield find(f"{place(answer)} cookies", expected="one at least", actual="none set", ok=Ok.CANNOT_TELL)
+            for cookie in meant:
                 number += 1
                 found[cookie.name] = None
                 yield from self._compare(f"{place(answer)} {cookie.name}", cookie, context)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, StrictBool, StringConstraints
+from pydantic import AfterValidator, StrictBool, StringConstraints, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
@@ -31,6 +32,11 @@ def _is_origin(text: str) -> str:
     parts = urlsplit(text)
     if text != "null" and "${" not in text and (text != f"{parts.scheme}://{parts.netloc}" or not parts.netloc):
         raise ValueError(f"expected an origin such as https://app.example.org, without a path, got '{text}'")
+    if "*" in text:
+        raise ValueError(f"expected one origin that is tried, not a pattern of them, got '{text}'")
+    sent = re.sub(r"^(https://[^:]+):443$|^(http://[^:]+):80$", r"\1\2", text.lower())
+    if "${" not in text and sent != text:
+        raise ValueError(f"browsers write the origin '{text}' as '{sent}'; write it so")
     return text
 
 
@@ -72,6 +78,16 @@ class Cors(Parameters):
     ca: str = ""
     """A file with the certificate authority to trust, relative to the root; may hold references."""
 
+    @model_validator(mode="after")
+    def _agreed(self) -> Cors:
+        if self.public and (self.credentials or self.denied):
+            raise ValueError("what is `public` is denied to nobody, and takes no `credentials`")
+        if both := set(self.allowed) & set(self.denied):
+            raise ValueError(f"{shown(sorted(both))}: both `allowed` and `denied`")
+        if not self.methods:
+            raise ValueError("`methods`: expected one at least, for no preflight is asked without")
+        return self
+
     def look(self, context: Context) -> Iterator[Finding]:
         """Ask as each origin's scripts would, simply and by preflight."""
         allowed = [context.resolve(origin, secret=False) for origin in self.allowed]
@@ -79,6 +95,8 @@ class Cors(Parameters):
         for origin in allowed:
             yield from self._may(origin, context)
         strangers = [origin for origin in (*denied, *_strangers(allowed)) if origin not in allowed]
+        if self.public:
+            yield from self._may(f"https://{_STRANGER}", context)
         for origin in dict.fromkeys(strangers):
             yield self._may_not(origin, context)
         yield counted("origins", len(allowed) + len(set(strangers)))
@@ -87,6 +105,11 @@ class Cors(Parameters):
         answer = self._ask(origin, context)
         name = f"{place(answer)} from {origin}"
         yield _told(name, self._allows(answer, origin), answer)
+        varies = {each.lower() for each in _listed(answer, "Vary")}
+        if answer.headers.get("Access-Control-Allow-Origin") == origin and not varies & {"origin", "*"}:
+            actual = shown(sorted(varies)) or "absent"
+            expected = "Origin, else a cache hands the answer to other sites' scripts"
+            yield find(f"{name} Vary", expected=expected, actual=actual, ok=False, observe=True)
         for method in self.methods:
             answer = self._preflight(origin, method, context)
             problems = self._allows(answer, origin) + self._preflight_problems(answer, method)
@@ -155,11 +178,15 @@ def _strangers(allowed: Sequence[str]) -> Iterator[str]:
     """Origins that a careless comparison takes for one that is allowed."""
     yield f"https://{_STRANGER}"
     yield "null"
-    for origin in allowed[:1]:
+    for origin in allowed:
+        if origin == "null":
+            continue
         scheme, _, host = origin.partition("://")
         name = host.partition(":")[0]
         yield f"{scheme}://{name}.{_STRANGER}"
         yield f"{scheme}://releasegate{host}"
+        if not name.replace(".", "").isdecimal() and "." in name:
+            yield f"{scheme}://{host.replace('.', 'x', 1)}"  # a dot that a pattern takes for any letter
         if scheme == "https":
             yield f"http://{host}"
 
@@ -169,6 +196,8 @@ def _listed(answer: Answer, name: str) -> list[str]:
 
 
 def _told(name: str, problems: list[str], answer: Answer) -> Finding:
-    if problems and is_later(answer):
-        return find(name, expected="allowed", actual=f"{answer.status} {answer.reason}", ok=Ok.CANNOT_TELL)
+    if is_later(answer) or (answer.status == _NOT_FOUND and not problems):
+        said = f"{answer.status} {answer.reason}".strip()
+        actual = said if problems else f"allowed, by a {said}; is the path right?"
+        return find(name, expected="allowed", actual=actual, ok=Ok.CANNOT_TELL)
     return find(name, expected="allowed", actual="; ".join(problems) or "allowed", ok=not problems)

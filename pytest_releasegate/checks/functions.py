@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, StrictInt, model_validator
@@ -9,9 +10,11 @@ from pydantic_core import core_schema
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.checks.http import Http
+from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters
-from pytest_releasegate.sources.text import Expected, OneOrMore
+from pytest_releasegate.sources.jsonpaths import dotted
+from pytest_releasegate.sources.text import Expected, OneOrMore, known, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Functions"]
 
 Code = Annotated[StrictInt, Field(ge=100, le=599)]
+_NOBODY = "releasegate-no-such-function"
 _ASIDE = ("answers looked at",)
 
 
@@ -78,7 +82,8 @@ class Functions(Parameters):
     base: Annotated[str, Field(min_length=1)]
     """The address that the names are put after: a path under the environment's base URL, or a URL."""
     functions: Annotated[dict[str, Function], Field(min_length=1), _OrNames()]
-    """The functions by name, each with what is special about it; or a list of names."""
+    """The functions by name, each with what is special about it; or a list of names. A name that no function has is
+    asked for too, and must be answered otherwise."""
     method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """The method for all; on a protected environment all but GET, HEAD and OPTIONS need `writes_through_app`."""
     status: Annotated[tuple[Code, ...], OneOrMore, Field(min_length=1)] = (200,)
@@ -97,6 +102,8 @@ class Functions(Parameters):
     @model_validator(mode="after")
     def _answerable(self) -> Functions:
         for name, one in self.functions.items():
+            known(json.dumps(one.body))
+            any(map(dotted, one.body))
             if (one.method or self.method) == "HEAD" and (one.text or one.body):
                 raise ValueError(f"{name}: the answer to HEAD has no body; use GET with `text` and `body`")
         return self
@@ -111,7 +118,23 @@ class Functions(Parameters):
         for name, function in self.functions.items():
             findings = list(self._check(name, function).look(context))
             yield _whole(name, [one for one in findings if not one.name.startswith(_ASIDE)])
+        yield from self._as_nobody(context)
         yield counted("functions", len(self.functions), len(self.functions))
+
+    def _as_nobody(self, context: Context) -> Iterator[Finding]:
+        """Say which of them answer as a name does that no function has: a gateway refuses whatever is behind it."""
+        ways: dict[str, list[str]] = {}
+        for name, function in self.functions.items():
+            ways.setdefault(repr(function), []).append(name)
+        for names in ways.values():
+            try:
+                found = list(self._check(_NOBODY, self.functions[names[0]]).look(context))
+            except CannotLook:
+                continue
+            if all(one.ok is Ok.YES for one in found):
+                said = "; ".join(one.actual for one in found if not one.name.startswith(_ASIDE))
+                actual = f"{said}, as expected of {shown(names)}; look at a `text`, a `body` or another status"
+                yield find(f"function {_NOBODY}", expected="another answer", actual=actual, ok=Ok.CANNOT_TELL)
 
     def _check(self, name: str, function: Function) -> Http:
         return Http(

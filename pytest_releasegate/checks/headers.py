@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, StrictInt, StringConstraints, field_validator
+from pydantic import Field, StrictInt, StringConstraints, field_validator, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
-from pytest_releasegate.params import Duration, Parameters, parse_duration
+from pytest_releasegate.params import Parameters, Span, parse_duration
 from pytest_releasegate.sources import webheaders
+from pytest_releasegate.sources.httpshown import heading, headings
 from pytest_releasegate.sources.text import OneOrMore, cut, shown
 from pytest_releasegate.sources.webpages import fetch, is_plain, not_the_page, place
 
@@ -24,7 +25,6 @@ __all__ = ["Headers"]
 
 Rule = Literal["hsts", "csp", "nosniff", "framing", "referrer", "permissions", "no_banner"]
 _STANDARD: tuple[Rule, ...] = ("hsts", "csp", "nosniff", "framing", "referrer", "permissions", "no_banner")
-_HIDDEN = ("set-cookie", "authorization", "www-authenticate", "authentication-info")
 
 
 class Headers(Parameters):
@@ -47,7 +47,7 @@ class Headers(Parameters):
     """A path under the environment's base URL or an absolute URL, or a list of them."""
     require: Annotated[tuple[Rule | Literal["standard"], ...], OneOrMore] = ("standard",)
     """Which rules must hold: `standard` for all of them, or a list; an empty one leaves `expect` alone."""
-    hsts: Duration = parse_duration("180d")
+    hsts: Span = parse_duration("180d")
     """The shortest time for which a page must bind browsers to HTTPS, of the rule `hsts`."""
     csp_allows: Annotated[tuple[str, ...], OneOrMore] = ()
     """Unsafe sources that the content security policy may hold, such as `style-src 'unsafe-inline'`."""
@@ -65,6 +65,12 @@ class Headers(Parameters):
             if len(text.split()) != 2:
                 raise ValueError(f"expected a directive and a source such as `style-src 'unsafe-inline'`, got '{text}'")
         return value
+
+    @model_validator(mode="after")
+    def _something(self) -> Headers:
+        if not (self.require or self.expect):
+            raise ValueError("nothing is looked at: expected rules in `require`, or headers in `expect`")
+        return self
 
     def look(self, context: Context) -> Iterator[Finding]:
         """Ask for each page once."""
@@ -116,7 +122,7 @@ class Headers(Parameters):
 
 def _expected(what: str, name: str, expected: str | None, answer: Answer) -> Finding:
     actual = answer.headers.get(name)
-    words = "absent" if actual is None else "(not shown)" if name.lower() in _HIDDEN else actual
+    words = "absent" if actual is None else heading(name, actual)
     if expected is None:
         return find(what, expected="absent", actual=words, ok=actual is None)
     return find(what, expected=expected, actual=words, ok=actual == expected)
@@ -124,5 +130,4 @@ def _expected(what: str, name: str, expected: str | None, answer: Answer) -> Fin
 
 def _evidence(answer: Answer) -> bytes:
     lines = [f"{place(answer)}", f"{answer.status} {answer.reason}"]
-    lines += [f"{name}: {'(not shown)' if name.lower() in _HIDDEN else text}" for name, text in answer.headers.items()]
-    return "\n".join(lines).encode()
+    return "\n".join([*lines, *headings(answer)]).encode()

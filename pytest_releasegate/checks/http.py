@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StrictBool, StrictInt, StrictStr, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, Threshold, format_duration
+from pytest_releasegate.sources.anypage import not_its_own
 from pytest_releasegate.sources.http import Answer, Query, ask
+from pytest_releasegate.sources.httpexpected import header_finding, text_finding
 from pytest_releasegate.sources.httpfaults import RedirectLoop, TimedOut, Unreachable, public_url
 from pytest_releasegate.sources.httpsend import Auth, authorization, form_body, json_body, raw_body
-from pytest_releasegate.sources.jsonpaths import at_path, document
+from pytest_releasegate.sources.httpshown import evidence, led_to
+from pytest_releasegate.sources.jsonpaths import at_path, document, dotted
 from pytest_releasegate.sources.jsonshape import read_schema, require_schema, shaped
-from pytest_releasegate.sources.text import Expected, OneOrMore, cut, fill, known, occurs, shown, visible
+from pytest_releasegate.sources.text import Expected, OneOrMore, cut, known, shown, visible
 from pytest_releasegate.sources.tls import authority_file
 from pytest_releasegate.turns import at_once
 
@@ -35,10 +38,12 @@ _LONGEST = 30.0
 _AT_ONCE = 8
 _TOO_MANY, _UNAVAILABLE = 429, 503
 _READING = ("GET", "HEAD", "OPTIONS")
-_HIDDEN = {"set-cookie", "authorization", "proxy-authorization", "authentication-info", "cookie"}
+_MITIGATED = ("cf-mitigated", "x-amzn-waf-action")
+
+_PASSWORD = re.compile(r"//[^/?#@$]*:[^/?#@$]+@")
 
 Code = Annotated[StrictInt, Field(ge=100, le=599)]
-Path = Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)*$")]
+Path = Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)*$"), AfterValidator(dotted)]
 Url = Annotated[StrictStr, Field(min_length=1)]
 
 
@@ -84,7 +89,8 @@ class Http(Parameters):
     content: str = ""
     """A text to send as it is; needs its `Content-Type` among `headers`."""
     status: Annotated[tuple[Code, ...], OneOrMore, Field(min_length=1)] = (200,)
-    """The status, or the list of statuses, that are as expected."""
+    """The status, or the list of statuses, that are as expected; where nothing else is, a page of HTML must differ from
+    that of a made-up address beside it."""
     within: Duration | None = None
     """The longest that the answer may take, from asking to its last byte."""
     text: Annotated[tuple[Expected, ...], OneOrMore] = ()
@@ -122,6 +128,8 @@ class Http(Parameters):
             raise ValueError("expected either `url` or `urls`")
         if len(set(self.urls)) < len(self.urls):
             raise ValueError("`urls` names the same URL twice")
+        if any(_PASSWORD.search(url) for url in (self.url, *self.urls)):
+            raise ValueError("a secret stands in no gate file: name it by reference, as `auth: {basic: ...}`")
         if self.method == "HEAD" and (self._reads_body or self.size):
             raise ValueError("the answer to HEAD has no body; use GET with what is expected of one")
         for value in self.body.values():
@@ -142,6 +150,8 @@ class Http(Parameters):
             raise ValueError("`content` needs its Content-Type among `headers`")
         if self.auth and "authorization" in names:
             raise ValueError("expected either `auth` or the header Authorization")
+        if self.control and self.unreachable == "error":
+            raise ValueError("`control` is asked with `unreachable: fails` alone")
         known(json.dumps([self.json_, self.form, self.content]))
         return self
 
@@ -165,8 +175,11 @@ class Http(Parameters):
         for number, target in enumerate(targets, start=1):
             if isinstance(target.came, Answer):
                 name = "answer.txt" if len(targets) == 1 else f"answer-{number}.txt"
-                context.attach(name, "text/plain", cut(_evidence(target.came, whole=self.keep_body)))
-                yield from map(target.named, self._compare(target.came, schema, context))
+                context.attach(name, "text/plain", cut(evidence(target.came, whole=self.keep_body)))
+                found = list(self._compare(target.came, schema, context))
+                if all(one.ok is Ok.YES for one in found) and not (self._reads_body or self.size or self.header):
+                    found += not_its_own(target.came, target.query, context)
+                yield from map(target.named, found)
             elif (finding := self._away(target, context)) is not None:
                 yield target.named(finding)
             elif target.came is not None:
@@ -264,23 +277,30 @@ class Http(Parameters):
             yield _time(self.within, f"{answer.seconds:.3f}s", ok=ok)
         if self.size is not None:
             size = len(answer.body)
-            yield find("size in bytes", expected=self.size, actual=size, ok=self.size.holds(size))
+            # an empty page is small, and as small as is meant only where nothing larger will do
+            small = not size and self.size.holds(1)
+            actual = "0: an empty body" if small else size
+            yield find("size in bytes", expected=self.size, actual=actual, ok=not small and self.size.holds(size))
         for name, expected in self.header.items():
-            yield _header(name, expected, answer, context)
+            yield header_finding(name, expected, answer, context)
         yield from self._content(answer, schema, context)
 
     def _status(self, answer: Answer) -> Finding:
         expected = " or ".join(str(code) for code in self.status)
         actual = visible(f"{answer.status} {answer.reason}".strip())
+        age = answer.headers.get("Age", "").strip()
+        actual += f" (from a cache, {age[:9]} s old)" * (age.isdigit() and age.strip("0") != "")
         if answer.status in self.status:
             return find("status", expected=expected, actual=actual, ok=True)
-        if "Location" in answer.headers:
-            actual += f" to {visible(public_url(answer.headers['Location']).partition('?')[0])}"
+        actual += led_to(answer)
         later = visible(answer.headers.get("Retry-After", ""))
+        challenged = any("challenge" in answer.headers.get(name, "").lower() for name in _MITIGATED)
+        if challenged:
+            actual += " (a test for browsers stands before it; let the gate's address or a header of it through)"
         limited = answer.status == _TOO_MANY or (answer.status == _UNAVAILABLE and bool(later))
         if limited:
             actual += f" (the server asks to come back {'after ' + later if later else 'later'})"
-        return find("status", expected=expected, actual=actual, ok=Ok.CANNOT_TELL if limited else False)
+        return find("status", expected=expected, actual=actual, ok=Ok.CANNOT_TELL if limited or challenged else False)
 
     def _content(self, answer: Answer, schema: dict[str, Any] | None, context: Context) -> Iterator[Finding]:
         if not self._reads_body:
@@ -289,9 +309,9 @@ class Http(Parameters):
             yield find("body", expected="a body to look at", actual="an empty body", ok=False)
             return
         for wanted in self.text:
-            yield _text(wanted, answer, context, present=True)
+            yield text_finding(wanted, answer, context, present=True)
         for unwanted in self.not_text:
-            yield _text(unwanted, answer, context, present=False)
+            yield text_finding(unwanted, answer, context, present=False)
         if not self.body and schema is None:
             return
         read, none = document(answer.body, answer.headers.get("Content-Type", ""))
@@ -315,36 +335,3 @@ def _together(missing: list[CannotLook], asked: int) -> CannotLook:
 
 def _time(within: timedelta, actual: str, *, ok: bool) -> Finding:
     return find("response time", expected=f"<= {format_duration(within)}", actual=actual, ok=ok)
-
-
-def _header(name: str, expected: str | None, answer: Answer, context: Context) -> Finding:
-    actual = answer.headers.get(name)
-    shown_actual = "(not shown)" if name.lower() in _HIDDEN and actual is not None else visible(actual or "")
-    if expected is None:
-        actual_text = "absent" if actual is None else shown_actual
-        return find(f"header {name}", expected="absent", actual=actual_text, ok=actual is None)
-    wanted = fill(context.resolve(expected), context.release)
-    parts = {part.strip() for part in (actual or "").replace(";", ",").split(",")}
-    ok = actual is not None and (wanted == actual or wanted in parts)
-    return find(f"header {name}", expected=wanted, actual="absent" if actual is None else shown_actual, ok=ok)
-
-
-def _text(template: str, answer: Answer, context: Context, *, present: bool) -> Finding:
-    resolved = context.resolve(template)
-    ok = occurs(resolved, answer.text, context.release) is present
-    words = "present", "absent"
-    expected, opposite = words if present else words[::-1]
-    name = f"text '{fill(resolved, context.release)}'"
-    return find(name, expected=expected, actual=expected if ok else opposite, ok=ok)
-
-
-def _evidence(answer: Answer, *, whole: bool) -> bytes:
-    kind = answer.headers.get("Content-Type", "")
-    lines = [answer.url, f"{answer.status} {answer.reason}"]
-    lines += [f"{name}: {'(not shown)' if name.lower() in _HIDDEN else text}" for name, text in answer.headers.items()]
-    way = f"through the proxy {answer.proxy} at {answer.peer}" if answer.proxy else f"from {answer.peer}"
-    lines = [visible(line) for line in [*lines, f"[{way}]"]]
-    digest = hashlib.sha256(answer.body).hexdigest()
-    sized = f"[{len(answer.body)} bytes of {visible(kind) or 'unknown type'}, sha256 {digest}]"
-    body = answer.text if whole and b"\0" not in answer.body else sized
-    return "\n".join([*lines, "", body]).encode()

@@ -5,7 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
@@ -13,6 +22,7 @@ from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters
 from pytest_releasegate.sources.banners import banner
 from pytest_releasegate.sources.http import Query, ask
+from pytest_releasegate.sources.jsonpaths import dotted, parsed
 from pytest_releasegate.sources.postgres import connect, first_rows, one_statement
 from pytest_releasegate.sources.text import OneOrMore
 from pytest_releasegate.sources.tls import authority_file
@@ -27,8 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Maintenance"]
 
 _LONGEST = 30.0
+_LARGEST = 8 * 1024 * 1024
 _MOST_SHOWN = 40
-_TOO_MANY, _UNAVAILABLE = 429, 503
+_TOO_MANY, _BROKEN, _UNAVAILABLE = 429, 500, 503
 _SWITCH = {True: "on", False: "off"}
 
 Code = Annotated[StrictInt, Field(ge=100, le=599)]
@@ -45,7 +56,7 @@ class State(Parameters):
     """The environment's database; by default the only one, or `app`."""
     url: str = ""
     """A page with JSON that holds the value, instead of a query."""
-    path: str = ""
+    path: Annotated[str, AfterValidator(dotted)] = ""
     """The dotted path to it there."""
     during: Scalar = "on"
     """The value during maintenance."""
@@ -61,7 +72,7 @@ class State(Parameters):
     def _one_way(self) -> State:
         if bool(self.query) == bool(self.url) or bool(self.url) != bool(self.path):
             raise ValueError("expected either `query`, or `url` with `path`")
-        if _written(self.during) == _written(self.otherwise):
+        if _meant(self.during) == _meant(self.otherwise):
             raise ValueError("`during` and `otherwise`: expected two values that differ")
         return self
 
@@ -108,6 +119,9 @@ class Maintenance(Parameters):
             raise ValueError("`banner`, `status` and `retry_after` are of pages; expected `url`")
         if self.url and not (self.banner or self.status):
             raise ValueError("pages alone tell nothing; expected `banner`, `status` or both beside `url`")
+        broken = bool(self.status) and min(self.status) >= _BROKEN
+        if self.mode == "on" and broken and not (self.banner or self.retry_after or self.setting):
+            raise ValueError("a broken server answers so too; expected `banner`, `retry_after` or `setting` beside it")
         return self
 
     @property
@@ -136,14 +150,17 @@ class Maintenance(Parameters):
         found = _of_database(state, context) if state.query else self._of_page(state, context)
         if found is None:
             return find(name, expected=expected, actual="no value", ok=Ok.CANNOT_TELL)
-        same = _written(found) == _written(wanted)
-        known = f"{opposite} ({_written(found)})" if _written(found) == _written(other) else _written(found)
+        same = _meant(found) == _meant(wanted)
+        known = f"{opposite} ({_written(found)})" if _meant(found) == _meant(other) else _written(found)
         return find(name, expected=expected, actual=expected if same else known, ok=same)
 
     def _of_page(self, state: State, context: Context) -> Any:
         answer = self._ask(state.url, context)
+        if not (200 <= answer.status < 300 or answer.status == _UNAVAILABLE):
+            what = f"{answer.url} answered {answer.status} {answer.reason}".strip()
+            raise CannotLook(what, "name a page that answers with 200")
         try:
-            found: Any = json.loads(answer.body)
+            found: Any = parsed(answer.body)
         except ValueError:
             what = f"{answer.url}: the answer ({answer.status}) is not JSON"
             raise CannotLook(what, "name a page that answers with JSON") from None
@@ -153,7 +170,7 @@ class Maintenance(Parameters):
 
     def _ask(self, url: str, context: Context) -> Answer:
         ca = authority_file(context.root, context.resolve(self.ca, secret=False))
-        query = Query(url=context.url(url), ca=ca)
+        query = Query(url=context.url(url), ca=ca, max_size=_LARGEST)
         return ask(query, clock=context.clock, limit=context.remaining(_LONGEST))
 
     def _page(self, url: str, answer: Answer) -> Iterator[Finding]:
@@ -177,6 +194,12 @@ def _of_database(state: State, context: Context) -> Any:
     if len(rows) > 1 or (rows and len(rows[0]) != 1):
         raise CannotLook("the query gave more than one value", "select the one that tells")
     return rows[0][0] if rows else None
+
+
+def _meant(value: Any) -> str:
+    """The value as a text to compare; `on` is what YAML reads as true, and what a column of booleans holds."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return {"true": "on", "false": "off"}.get(text, text)
 
 
 def _written(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, StrictBool, StrictInt, field_validator, model_validator
 
 from pytest_releasegate.check import counted, find
-from pytest_releasegate.errors import nearest
+from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.login import READING, Login, Persona, Visitor, busy, leads_to
@@ -25,7 +25,7 @@ __all__ = ["RoleMatrix"]
 
 ANONYMOUS = "anonymous"
 _ENDPOINT = re.compile(r"(?:(GET|HEAD|OPTIONS|POST|PUT|PATCH|DELETE) +)?(\S+)")
-_GONE = 404
+_REFUSED, _GONE = 400, 404
 
 Code = Annotated[StrictInt, Field(ge=100, le=599)]
 Codes = Annotated[tuple[Code, ...], OneOrMore, Field(min_length=1)]
@@ -84,6 +84,9 @@ class RoleMatrix(Parameters):
                     raise ValueError(f"{endpoint}: there is no persona '{name}'; {nearest(name, known)}")
         if ANONYMOUS in self.personas:
             raise ValueError(f"'{ANONYMOUS}' is the name of who is not signed in; call the persona otherwise")
+        for name, persona in self.personas.items():
+            if twin := next((other for other, one in self.personas.items() if other != name and one == persona), ""):
+                raise ValueError(f"{name} and {twin} are the same account, and tell nothing of two roles")
         if any(one.fields_ and not (one.login or self.login) for one in self.personas.values()):
             raise ValueError("personas sign in, and nothing says where; expected `login`")
         return self
@@ -91,6 +94,7 @@ class RoleMatrix(Parameters):
     def look(self, context: Context) -> Iterator[Finding]:
         """Let everybody ask for everything."""
         self._permitted(context)
+        self._distinct(context)
         seen: dict[str, dict[str, str]] = {endpoint: {} for endpoint in self.expect}
         names = [*[ANONYMOUS] * self.anonymous, *self.personas]
         for name in names:
@@ -107,6 +111,17 @@ class RoleMatrix(Parameters):
         if context.environment.protected and any(persona.fields_ for persona in self.personas.values()):
             context.require_permission("writes_through_app", "signing in")
 
+    def _distinct(self, context: Context) -> None:
+        """Raise `CannotLook` where two personas are one account, by what their references hold."""
+        known: dict[tuple[object, ...], str] = {}
+        for name, persona in self.personas.items():
+            given = (persona.fields_, persona.headers)
+            sent = [tuple(sorted((key, context.resolve(text)) for key, text in each.items())) for each in given]
+            other = known.setdefault((*sent, repr(persona.login)), name)
+            if other != name:
+                hint = "let their references hold two accounts"
+                raise CannotLook(f"{other} and {name} are the same account, and tell nothing of two roles", hint)
+
     def _persona(self, name: str, context: Context, seen: dict[str, dict[str, str]]) -> Iterator[Finding]:
         """One persona's row of the matrix."""
         persona = self.personas.get(name)
@@ -115,17 +130,17 @@ class RoleMatrix(Parameters):
             visitor.must_sign_in(persona.fields_, name)
         elif visitor.login and visitor.login.csrf:
             visitor.send(visitor.login.page or visitor.login.url)
-        inside = ""
+        inside: list[str] = []
         # what only reads comes first: the pages give the token that the others send
         for endpoint in sorted(self.expect, key=lambda one: _split(one)[0] not in READING):
             method, path = _split(endpoint)
             answer = visitor.send(path, method)
             got = self._got(answer, visitor, path)
             seen[endpoint][name] = got
-            inside = inside or (path if got == "allowed" and method == "GET" else "")
+            inside += [endpoint] * (got == "allowed" and method == "GET")
             yield self._cell(endpoint, name, got, answer)
         if persona:
-            yield self._was_inside(name, inside, visitor)
+            yield self._was_inside(name, [one for one in inside if not self._is_open(one, seen, context)], visitor)
 
     def _got(self, answer: Answer, visitor: Visitor, path: str) -> str:
         logins = [self.login, *[persona.login for persona in self.personas.values()]]
@@ -144,6 +159,8 @@ class RoleMatrix(Parameters):
         ok: bool | Ok = self._holds(wanted, got, answer)
         if not ok and busy(answer):
             ok = Ok.CANNOT_TELL
+        if ok and got == "login" and isinstance(wanted, tuple) and name != ANONYMOUS:
+            ok, expected = Ok.CANNOT_TELL, f"{expected}, or `login` where that is meant"
         words = {"allowed": f"let in ({answer.status})", "login": "sent to the login"}
         actual = words.get(got, f"{answer.status} {answer.reason}".strip())
         actual += " with a page that refuses" if got == "error page" else ""
@@ -156,19 +173,32 @@ class RoleMatrix(Parameters):
             return got == "login" or answer.status in self.denied
         return got == wanted
 
-    def _was_inside(self, name: str, path: str, visitor: Visitor) -> Finding:
+    def _is_open(self, endpoint: str, seen: dict[str, dict[str, str]], context: Context) -> bool:
+        """Whether anybody is let in there."""
+        if not self.anonymous:
+            path = _split(endpoint)[1]
+            visitor = Visitor(context, self.login)
+            return self._got(visitor.send(path), visitor, path) == "allowed"
+        return seen[endpoint].get(ANONYMOUS) == "allowed"
+
+    def _was_inside(self, name: str, inside: list[str], visitor: Visitor) -> Finding:
         """Whether the persona was signed in from first to last: who is not is denied everywhere."""
         expected = "let in by one GET at least, and still at the end"
-        if not path:
-            return find(f"session of {name}", expected=expected, actual="let in nowhere", ok=Ok.CANNOT_TELL)
+        if not inside:
+            actual = "let in nowhere, or only where anybody is"
+            return find(f"session of {name}", expected=expected, actual=actual, ok=Ok.CANNOT_TELL)
+        path = _split(inside[0])[1]
         got = self._got(visitor.send(path), visitor, path)
         words = "let in" if got == "allowed" else f"no longer let in at {path}: {got}"
         return find(f"session of {name}", expected=expected, actual=words, ok=got == "allowed" or Ok.CANNOT_TELL)
 
     def _reached(self, endpoint: str, cells: dict[str, str]) -> Iterator[Finding]:
         """Say where nobody was let in: a page that is not there refuses everybody."""
-        exact = [isinstance(self.expect[endpoint].get(name, "denied"), tuple) for name in cells]
-        if "allowed" in cells.values() or all(exact):
+        wanted = {name: self.expect[endpoint].get(name, "denied") for name in cells}
+        exact = {name: codes for name, codes in wanted.items() if isinstance(codes, tuple)}
+        # a form that was taken is often answered by a redirect to what it made
+        taken = any(cells[name] in map(str, codes) and min(codes) < _REFUSED for name, codes in exact.items())
+        if "allowed" in cells.values() or taken or len(exact) == len(cells):
             return
         absent = set(cells.values()) == {str(_GONE)}
         actual = f"{_GONE} for all {len(cells)}; is the path right?" if absent else f"nobody of {len(cells)} let in"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, model_validator
@@ -15,7 +13,9 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters
+from pytest_releasegate.sources.htmlpages import Reader
 from pytest_releasegate.sources.http import Query, ask, public_url
+from pytest_releasegate.sources.jsonpaths import dotted, parsed
 from pytest_releasegate.sources.login import busy
 from pytest_releasegate.sources.text import OneOrMore
 from pytest_releasegate.sources.tls import authority_file
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["Version", "others"]
 
 _LONGEST = 30.0
+_LARGEST = 8 * 1024 * 1024
 _SHORTEST_COMMIT = 7
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _MOST_SHOWN = 60
 _RUNS = re.compile(r"v?[0-9]+\.[0-9][\w.+-]*|[0-9a-fA-F]{7,64}")
 _ANSWERS = re.compile(r" \([0-9]+ of [0-9]+ answers\)$")
+_LONGER_BEFORE = re.compile(r"[0-9.]*\Z")
+_LONGER_AFTER = re.compile(r"(?:[0-9A-Za-z]|[-+](?=[0-9A-Za-z])|\.(?=[0-9]|dev|post|rc))*")
 
 
 def _place(text: str) -> str:
@@ -48,7 +52,7 @@ def _place(text: str) -> str:
             raise ValueError(f"expected a pattern with one group, such as `text Release (\\S+)`, got '{text}'")
     elif " " in text and how not in ("header", "meta"):
         raise ValueError(f"expected a JSON path, `header NAME`, `meta NAME` or `text PATTERN`, got '{text}'")
-    return text
+    return text if " " in text else dotted(text)
 
 
 Place = Annotated[str, Field(min_length=1), AfterValidator(_place)]
@@ -75,7 +79,7 @@ class Version(Parameters):
     """Where the commit stands, in full or by its first seven digits at least; `null` leaves it out."""
     expect: Literal["release", "previous"] | Annotated[str, Field(pattern=r"^v?[0-9]")] = "release"
     """What must run: the release, after going back the `previous` one, or a version."""
-    asks: Annotated[StrictInt, Field(ge=1, le=100)] = 1
+    asks: Annotated[StrictInt, Field(ge=1, le=100)] = 8
     """How often each is asked, each time by a new connection, since a load balancer may have instances behind it."""
     retry_for: Duration | None = None
     """How long to go on asking until all say it: as long as a rollout may take."""
@@ -91,6 +95,8 @@ class Version(Parameters):
     def _something(self) -> Version:
         if self.version is None and self.commit is None:
             raise ValueError("expected `version`, `commit` or both, got neither")
+        if len(set(self.url)) < len(self.url):
+            raise ValueError("`url` names the same one twice; `asks` says how often each is asked")
         return self
 
     def look(self, context: Context) -> Iterator[Finding]:
@@ -131,7 +137,7 @@ class Version(Parameters):
 
     def _ask(self, url: str, context: Context) -> Answer:
         ca = authority_file(context.root, context.resolve(self.ca, secret=False))
-        query = Query(url=context.url(url), redirects=True, ca=ca)
+        query = Query(url=context.url(url), redirects=True, ca=ca, max_size=_LARGEST)
         return ask(query, clock=context.clock, limit=context.remaining(_LONGEST))
 
 
@@ -159,7 +165,7 @@ def _compare(name: str, wanted: str, said: Sequence[_Said], same: Callable[[str,
     if not wrong:
         return find(name, expected=wanted, actual=said[0].value, ok=True)
     seen = Counter(one.trouble or _shown(one.value) for one in said)
-    parts = [f"{text} ({number} of {len(said)} answers)" if len(said) > 1 else text for text, number in seen.items()]
+    parts = [f"{text} ({number} of {len(said)} answers)" if len(seen) > 1 else text for text, number in seen.items()]
     ok = Ok.CANNOT_TELL if all(one.busy for one in wrong) else False
     return find(name, expected=wanted, actual=", ".join(parts), ok=ok)
 
@@ -170,6 +176,8 @@ def _same(said: str, wanted: str) -> bool:
 
 def _same_commit(said: str, wanted: str) -> bool:
     """Whether one is the beginning of the other, seven digits at least."""
+    if not _COMMIT.fullmatch(said.lower()):
+        return False  # such as one of a tree that was changed after it: `1f2e3d4-dirty`
     short, long = sorted((said.lower(), wanted.lower()), key=len)
     return len(short) >= _SHORTEST_COMMIT and long.startswith(short)
 
@@ -185,18 +193,29 @@ def _read(place: str, answer: Answer) -> _Said:
     if how == "header" and what:
         found: Any = answer.headers.get(what)
     elif how == "meta" and what:
-        found = _Metas.read(answer.text).get(what.lower())
+        found = _Metas.read(answer.text).found.get(what.lower())
     elif how == "text" and what:
         match = re.search(what, answer.text)
-        found = match[1] if match else None
+        found = _whole(match) if match else None
     else:
         return _in_json(place, answer)
     return _Said(value=found.strip()) if found and found.strip() else _Said(trouble=f"no {place}")
 
 
+def _whole(match: re.Match[str]) -> str:
+    """What the group holds, with what of it stands beyond the pattern: `1.4.0` may be of `1.4.0-rc1`."""
+    found = match[1] or ""
+    before, after = match.string[: match.start()][-_MOST_SHOWN:], match.string[match.end() :][:_MOST_SHOWN]
+    if found and match.start(1) == match.start():
+        found = (_LONGER_BEFORE.search(before) or [""])[0].lstrip(".") + found
+    if found and match.end(1) == match.end():
+        found += (_LONGER_AFTER.match(after) or [""])[0]
+    return found
+
+
 def _in_json(path: str, answer: Answer) -> _Said:
     try:
-        found: Any = json.loads(answer.body)
+        found: Any = parsed(answer.body)
     except ValueError:
         return _Said(trouble="an answer that is not JSON")
     for key in path.split("."):
@@ -205,19 +224,13 @@ def _in_json(path: str, answer: Answer) -> _Said:
     return _Said(value=text) if text else _Said(trouble=f"no text at {path}")
 
 
-class _Metas(HTMLParser):
+class _Metas(Reader):
     """The `<meta name=... content=...>` of a page."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: dict[str, str] = {}
-
-    @classmethod
-    def read(cls, text: str) -> dict[str, str]:
         """The content of each by its name, in lower case."""
-        page = cls()
-        page.feed(text)
-        return page.found
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Look at one element."""

@@ -11,7 +11,7 @@ from unittest import IsolatedAsyncioTestCase, TestCase
 
 import pytest
 
-__all__ = ["Body", "blob_of"]
+__all__ = ["Body", "blob_of", "first_line"]
 
 
 @dataclass
@@ -71,3 +71,11 @@ def blob_of(item: pytest.Item) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
+
+
+def first_line(report: pytest.TestReport, error: BaseException | None) -> str:
+    """The first line of why a test failed or was skipped, with the kind of error where that says more."""
+    text = str(error) if error else str(report.longrepr)
+    name = type(error).__name__ if error else ""
+    first = next((line.strip() for line in text.splitlines() if line.strip()), name or "no reason given")
+    return first if name in {"", "AssertionError", "Failed", "Skipped"} else f"{name}: {first}"

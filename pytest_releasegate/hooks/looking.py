@@ -11,11 +11,12 @@ from pytest_releasegate.check import find, judge
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.hooks.ahead import ahead_of
 from pytest_releasegate.hooks.arriving import is_undeployed
-from pytest_releasegate.hooks.body import Body, blob_of
+from pytest_releasegate.hooks.body import Body, blob_of, first_line
 from pytest_releasegate.hooks.together import forget
 from pytest_releasegate.lifecycle.arrival import sees_arrival
 from pytest_releasegate.lifecycle.standings import standings_of
 from pytest_releasegate.model import ASKS_PEOPLE, NEEDS_DEPLOYMENT, Claims, Result, Status
+from pytest_releasegate.report.text import one_line, plain
 from pytest_releasegate.verdict import HOLDS, UNDEPLOYED, prior, stand
 
 if TYPE_CHECKING:
@@ -107,8 +108,10 @@ def _may() -> Callable[[GateItem, GateSession], bool]:
 
 def told(result: Result) -> str:
     """A result in lines: its message, then each finding that is not as expected."""
-    lines = [f"{result.status}: {result.message}"] if result.message else [f"{result.status}"]
-    lines += [f"  {finding}" for finding in result.findings if finding.ok != "yes" and not finding.observe]
+    lines = [f"{result.status}: {plain(result.message)}"] if result.message else [f"{result.status}"]
+    lines += [
+        f"  {one_line(str(finding))}" for finding in result.findings if finding.ok != "yes" and not finding.observe
+    ]
     return "\n".join(lines)
 
 
@@ -187,19 +190,19 @@ class Probe:
             self.called = True
             self._called(expectation, report, error)
         elif report.failed:
-            self.status, self.message = Status.ERROR, f"{when} failed: {_first_line(report, error)}"
+            self.status, self.message = Status.ERROR, f"{when} failed: {first_line(report, error)}"
         elif report.skipped:
             self._called("skipped", report, error)
 
     def _called(self, outcome: str, report: pytest.TestReport, error: BaseException | None) -> None:
         if outcome == "skipped":
-            self.status, self.message = Status.INCONCLUSIVE, f"skipped: {_first_line(report, error)}"
+            self.status, self.message = Status.INCONCLUSIVE, f"skipped: {first_line(report, error)}"
         elif outcome == "xfail":
             self.status, self.message = Status.FAILED, "the test is marked as expected to fail"
         elif isinstance(error, CannotLook):
             self.status, self.message = Status.ERROR, str(error)
         elif outcome == "failed" or error is not None:
-            self.findings.append(find("the test", expected="passes", actual=_first_line(report, error), ok=False))
+            self.findings.append(find("the test", expected="passes", actual=first_line(report, error), ok=False))
         elif wrong := self.body.wrong():
             self.findings.append(find("the test", expected="passes", actual=wrong, ok=False))
         else:
@@ -341,10 +344,3 @@ def _scrub(report: pytest.TestReport, session: GateSession) -> None:
         if clean != text:
             report.longrepr = clean
     report.sections = [(name, session.secrets.scrub(text)) for name, text in report.sections]
-
-
-def _first_line(report: pytest.TestReport, error: BaseException | None) -> str:
-    text = str(error) if error else str(report.longrepr)
-    name = type(error).__name__ if error else ""
-    first = next((line.strip() for line in text.splitlines() if line.strip()), name or "no reason given")
-    return first if name in {"", "AssertionError", "Failed", "Skipped"} else f"{name}: {first}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.check import find
 from pytest_releasegate.model import Ok
-from pytest_releasegate.sources.visible import visible
+from pytest_releasegate.sources.visible import holds, visible
 
 if TYPE_CHECKING:
     from pytest_releasegate.model import Finding
@@ -22,8 +22,8 @@ def banner(name: str, text: str, answer: Answer, *, wanted: bool) -> Finding:
     expected = "visible" if wanted else "not visible"
     if not shown:
         return find(name, expected=expected, actual="a page without any text", ok=Ok.CANNOT_TELL)
-    seen = text in shown
+    seen = holds(shown, text)
     actual = "visible" if seen else "not visible"
-    if not seen and text in " ".join(answer.text.split()):
+    if not seen and holds(answer.text, text):
         actual = "not visible: it stands in the page, hidden or in a script"
     return find(name, expected=expected, actual=expected if seen is wanted else actual, ok=seen is wanted)

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from pytest_releasegate.errors import CannotLook
+from pytest_releasegate.sources import cookiejar
 from pytest_releasegate.sources.httpfaults import (
     NoHttp,
     RedirectLoop,
     TimedOut,
     Unknown,
     Unreachable,
+    bare_url,
     explained,
     public_url,
+    require_elsewhere,
     timed_out,
 )
+from pytest_releasegate.sources.text import decoded, visible
 from pytest_releasegate.turns import turn
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from requests import Response, Session
 
     from pytest_releasegate.check import Clock
+    from pytest_releasegate.sources.cookiejar import Kept
 
 __all__ = ["Answer", "Query", "RedirectLoop", "TimedOut", "Unknown", "Unreachable", "ask", "public_url"]
 
@@ -37,8 +42,7 @@ _SLACK = 0.25
 _HEADROOM = 512 * 1024
 _READING = ("GET", "HEAD", "OPTIONS")
 _SEE_OTHER = (301, 302, 303)
-_UNBOUNDED = ("idna", "punycode")
-"""Encodings that are no charset of a page, and take a time that grows with the square of its size."""
+_UNPACKED = ("", "identity", "gzip", "x-gzip", "deflate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +78,8 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The body by the charset that its header names, else as UTF-8."""
-        _, _, charset = self.headers.get("Content-Type", "").lower().partition("charset=")
-        name = charset.split(";")[0].strip(" \"'")
-        try:
-            return self.body.decode("utf-8" if not name or name in _UNBOUNDED else name, errors="replace")
-        except (LookupError, ValueError):
-            return self.body.decode(errors="replace")
+        """The body by the mark that it begins with, or the charset that its header or page names; else as UTF-8."""
+        return decoded(self.body, self.headers.get("Content-Type", ""))
 
 
 def ask(query: Query, *, clock: Clock, limit: float) -> Answer:
@@ -103,17 +102,17 @@ def _validate(url: str) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise CannotLook(f"invalid URL: {error}", "write it as https://host/path") from None
+    except ValueError:  # its words would show a password with a slash in it, which stands where a port does
+        raise CannotLook("invalid URL: its host or port cannot be read", "write it as https://host/path") from None
     if not usable:
-        raise CannotLook(f"invalid URL {public_url(url)}", "write it as https://host/path")
+        raise CannotLook(f"invalid URL {bare_url(url)}", "write it as https://host/path")
 
 
 def _joined(url: str, target: str) -> str:
     try:
         following = urljoin(url, target)
-    except ValueError as error:
-        raise CannotLook(f"{public_url(url)}: redirects to an invalid URL: {error}") from None
+    except ValueError:
+        raise CannotLook(f"{bare_url(url)}: redirects to an invalid URL") from None
     _validate(following)
     return following
 
@@ -143,8 +142,12 @@ class _Exchange:
 
     def _follow(self, session: Session) -> Answer:
         url, method, headers, body = self.query.url, self.query.method, dict(self.query.headers), self.query.body
+        cookies: dict[tuple[str, str | None, int | None], dict[str, Kept]] = {}
         for _ in range(MOST_REDIRECTS + 1):
-            with self._send(session, url, method, headers, body) as response:
+            own = cookies.setdefault(_origin(url), {})
+            with self._send(session, url, method, {**cookiejar.header(own, url), **headers}, body) as response:
+                kept = [cookiejar.keep(line, url) for line in response.raw.headers.getlist("Set-Cookie")]
+                own |= {cookie.name: cookie for cookie in kept if cookie}
                 target = session.get_redirect_target(response) if self.query.redirects else None
                 if target is None:
                     return self._answer(url, response)
@@ -153,12 +156,14 @@ class _Exchange:
             following = _joined(url, target)
             if _origin(following) != _origin(url):
                 if method not in _READING:
-                    what = f"{public_url(url)}: redirects a {method} to another server, {public_url(following)}"
-                    raise CannotLook(what.partition("?")[0], "ask that server itself, or look at the redirect")
+                    what = f"{bare_url(url)}: redirects a {method} to another server, {bare_url(following)}"
+                    raise CannotLook(what, "ask that server itself, or look at the redirect")
+                require_elsewhere(urlsplit(following).hostname or "")
+                self.wire.led_away = True
                 headers = {}  # what was meant for one server, secrets above all, goes to no other
             url = following
             session.close()  # a server that hangs up after each answer would break off the next
-        raise RedirectLoop(f"more than {MOST_REDIRECTS} redirects, the last to {public_url(url)}")
+        raise RedirectLoop(f"more than {MOST_REDIRECTS} redirects, the last to {bare_url(url)}")
 
     def _send(
         self, session: Session, url: str, method: str, headers: Mapping[str, str], body: bytes | None
@@ -183,7 +188,7 @@ class _Exchange:
     def _answer(self, url: str, response: Response) -> Answer:
         body = self._body(response)
         return Answer(
-            url=public_url(url),
+            url=public_url(url) if url == self.query.url else bare_url(url),
             status=response.status_code,
             reason=response.reason or "",
             headers=response.headers,
@@ -195,7 +200,14 @@ class _Exchange:
         )
 
     def _body(self, response: Response) -> bytes:
-        if "," in response.headers.get("Content-Encoding", ""):
+        packed = response.headers.get("Content-Encoding", "").strip().lower()
+        if packed not in _UNPACKED and "," not in packed:
+            # such as `br`, which was not asked for, and of which a few bytes become gigabytes
+            what = (
+                f"{bare_url(self.query.url)}: the body is encoded as '{visible(packed)[:20]}', which was not asked for"
+            )
+            raise NoHttp(what, "see the server's proxies")
+        if "," in packed:
             # a few bytes that are packed twice may become gigabytes at once
             raise NoHttp(
                 f"{public_url(self.query.url)}: the body is encoded more than once", "see the server's proxies"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from errno import EHOSTUNREACH, ENETUNREACH
 from http.client import BadStatusLine, HTTPException
+from ipaddress import ip_address
 from socket import gaierror
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,10 @@ __all__ = [
     "TooMuch",
     "Unknown",
     "Unreachable",
+    "bare_url",
     "explained",
     "public_url",
+    "require_elsewhere",
     "timed_out",
 ]
 
@@ -58,6 +61,22 @@ class TooMuch(OSError):
 def public_url(url: str) -> str:
     """The URL without user name and password."""
     return re.sub(r"//[^/?#]*@", "//", url, count=1)
+
+
+def bare_url(url: str) -> str:
+    """The URL without user name, password, query and fragment: all that may carry secrets."""
+    return re.split("[?#]", public_url(url), maxsplit=1)[0]
+
+
+def require_elsewhere(host: str) -> None:
+    """Raise `CannotLook` for a link-local address: there clouds give their machines' credentials to who asks."""
+    try:
+        local = ip_address(host.partition("%")[0]).is_link_local
+    except ValueError:
+        return
+    if local:
+        what = f"redirects to {host}, an address within the network of this machine"
+        raise CannotLook(what, "look at the redirect itself, without `redirects`")
 
 
 def timed_out(url: str, limit: float) -> TimedOut:

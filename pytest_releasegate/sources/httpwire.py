@@ -12,20 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from requests import Session
 from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.sources.httpfaults import TooMuch
+from pytest_releasegate.sources.httpfaults import TooMuch, require_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from requests import Response
     from urllib3 import PoolManager
 
 __all__ = ["Wire", "session"]
 
+_SWITCHING = 101
+_LONGEST_LINE = 64 * 1024
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -38,6 +42,8 @@ class Wire:
         self.most = most
         self.version = version
         self.peer = ""
+        self.led_away = False
+        """Whether a redirect has led to another server than the one that was named."""
 
 
 class _Metered(io.RawIOBase):
@@ -70,6 +76,16 @@ def _response_class(wire: Wire) -> type[HTTPResponse]:
             inner: Any = self.fp.detach()
             self.fp = io.BufferedReader(_Metered(inner, sock, wire))
 
+        def _read_status(self) -> tuple[str, int, int | str]:
+            """The status line of the answer, past what is told before it, such as 103 (Early Hints)."""
+            above: Any = super()
+            while True:
+                version, status, reason = above._read_status()  # noqa: SLF001  it knows of 100 alone
+                if not 100 < status < 200 or status == _SWITCHING:
+                    return version, status, reason
+                while self.fp.readline(_LONGEST_LINE).strip():
+                    pass
+
     return Response
 
 
@@ -85,11 +101,22 @@ def _connected(connection: Any, connect: Callable[[], socket.socket], wire: Wire
                 failure = error
             else:
                 wire.peer = str(sock.getpeername()[0])
+                if wire.led_away:
+                    _leave(sock, wire.peer)
                 return sock
     finally:
         connection._dns_host = name  # noqa: SLF001
     assert failure is not None  # noqa: S101  there is an address, or `_addresses` has raised
     raise failure
+
+
+def _leave(sock: socket.socket, peer: str) -> None:
+    """Hang up where no redirect may lead, whatever name it went by."""
+    try:
+        require_elsewhere(peer)
+    except CannotLook:
+        sock.close()
+        raise
 
 
 def _addresses(name: str, port: int, version: int) -> list[str]:
@@ -144,10 +171,22 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **more)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
+    def build_response(self, req: Any, resp: Any) -> Response:
+        """The answer, without a jar of its own."""
+        original, resp._original_response = resp._original_response, None  # noqa: SLF001
+        response = super().build_response(req, resp)
+        resp._original_response = original  # noqa: SLF001
+        return response
+
     def proxy_manager_for(self, *args: Any, **more: Any) -> PoolManager:
         manager: PoolManager = super().proxy_manager_for(*args, **more)
         manager.pool_classes_by_scheme = self._pools
         return manager
+
+
+class _NoJar(RequestsCookieJar):
+    def extract_cookies(self, *_: Any, **__: Any) -> None:
+        """Nothing: the standard library's jar warns, with a traceback, of what servers write."""
 
 
 class _Session(Session):
@@ -178,6 +217,7 @@ def session(wire: Wire) -> Session:
         ConnectionCls = Secure
 
     made = _Session()
+    made.cookies = _NoJar()
     made.trust_env = False  # else ~/.netrc would add credentials that no plan names
     metered = _Adapter({"http": PlainPool, "https": SecurePool})
     made.mount("http://", metered)

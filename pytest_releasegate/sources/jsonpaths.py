@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.check import find
@@ -15,25 +17,58 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
     from pytest_releasegate.model import Finding
 
-__all__ = ["at_path", "document"]
+__all__ = ["at_path", "document", "dotted", "parsed"]
 
 _COMMIT = "${release.git_commit}"
 _SHORTEST_COMMIT = 7
 _MOST_SHOWN = 200
+_JSONPATH = re.compile(r"^\$(\.|\[|$)|\[[^\]]*\]|(^|\.)\*(\.|$)")
 _NOTHING = object()
+
+
+def dotted(path: str) -> str:
+    """The path itself; raises `ValueError` for one that is written as JSONPath, which no document would have."""
+    if _JSONPATH.search(path):
+        hint = "; nothing stands for all of a list" if "*" in path else ""
+        raise ValueError(f"expected a dotted path such as `status` or `items.0.ok`, got '{path}'{hint}")
+    return path
 
 
 def document(body: bytes, media_type: str) -> tuple[Any, Finding | None]:
     """The body read as JSON, or the finding that it is none."""
     try:
-        return json.loads(body, parse_constant=_refused), None
-    except (ValueError, RecursionError) as error:
+        return parsed(body), None
+    except ValueError as error:
         actual = f"{len(body)} bytes of {visible(media_type) or 'no content type'} that are not JSON"
-        return None, find("body", expected="JSON", actual=f"{actual} ({type(error).__name__})", ok=False)
+        return None, find("body", expected="JSON", actual=f"{actual} ({_why(error)})", ok=False)
+
+
+def parsed(body: bytes) -> Any:
+    """The body read as JSON; raises `ValueError` where it is none, or nobody can tell what it says."""
+    try:
+        return json.loads(body, parse_constant=_refused, object_pairs_hook=_once)
+    except RecursionError:
+        raise _Odd("nested too deeply") from None
+
+
+class _Odd(ValueError):
+    """Why it is no JSON, in words that hold nothing of it."""
+
+
+def _why(error: ValueError) -> str:
+    return str(error) if isinstance(error, _Odd) else type(error).__name__
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; one that says a key twice means something else to each of its readers."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Odd("an object holds a key twice")
+    return found
 
 
 def _refused(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    raise _Odd(f"{name} is no number of JSON")
 
 
 def at_path(path: str, expected: JsonValue, document: Any, context: Context) -> Finding:
@@ -76,7 +111,7 @@ def _keys(document: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) != inf
 
 
 def _same(actual: Any, wanted: Any) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources import cookiejar
+from pytest_releasegate.sources.htmlpages import Reader
 from pytest_releasegate.sources.http import Answer, Query, ask
+from pytest_releasegate.sources.jsonpaths import parsed
 from pytest_releasegate.sources.tls import authority_file
 
 if TYPE_CHECKING:
@@ -21,10 +23,23 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["READING", "Login", "Persona", "Visitor", "busy", "leads_to"]
+__all__ = ["READING", "Fields", "Login", "Persona", "Visitor", "busy", "leads_to"]
+
+
+def _by_reference(fields: dict[str, str]) -> dict[str, str]:
+    for name, value in fields.items():
+        if _SECRET_FIELD.search(name) and "${" not in value:
+            raise ValueError(f"'{name}': a secret stands in no gate file; name it by reference, as ${{env:NAME}}")
+    return fields
+
+
+Fields = Annotated[dict[str, str], AfterValidator(_by_reference)]
+"""What somebody signs in with; what is called a password or a secret is named by reference."""
 
 READING = ("GET", "HEAD", "OPTIONS")
 _LONGEST = 30.0
+_LARGEST = 8 * 1024 * 1024
+_SECRET_FIELD = re.compile(r"passw|secret|token|otp$|^pin$", re.IGNORECASE)
 _SHORTEST_SECRET = 12
 
 
@@ -57,7 +72,7 @@ class Login(Parameters):
 class Persona(Parameters):
     """Somebody who asks."""
 
-    fields_: Annotated[dict[str, str], Field(alias="fields")] = Field(default_factory=dict)
+    fields_: Annotated[Fields, Field(alias="fields")] = Field(default_factory=dict)
     """What they sign in with, such as `{email: ..., password: "${env:PASSWORD}"}`."""
     headers: dict[str, str] = Field(default_factory=dict)
     """What they send with each request, such as `Authorization: Bearer ${env:TOKEN}`."""
@@ -82,6 +97,8 @@ class Visitor:
         self.before: dict[str, str] = {}
         """The values of the cookies that the login was sent with."""
         self.csrf = ""
+        self.answered = 0
+        """The status that the login was answered with."""
         self._ca = authority_file(context.root, context.resolve(login.ca if login else "", secret=False))
 
     def url(self, path: str) -> str:
@@ -102,7 +119,7 @@ class Visitor:
         if kind:
             headers["Content-Type"] = kind
         limit = self.context.remaining(_LONGEST)
-        query = Query(url=url, method=method, headers=headers, body=data or None, ca=self._ca)
+        query = Query(url=url, method=method, headers=headers, body=data or None, ca=self._ca, max_size=_LARGEST)
         answer = ask(query, clock=self.context.clock, limit=limit)
         if own:
             self._keep(answer, url)
@@ -127,12 +144,12 @@ class Visitor:
             sent[login.csrf] = self.csrf
         before = self._values()
         answer = self.send(login.url, "POST", *_encoded(sent, login.encoding))
-        self.before = before
+        self.before, self.answered = before, answer.status
         refused = self._refused(login, answer)
-        target = answer.headers.get("Location", "")
+        target = _joined(self.url(login.url), answer.headers.get("Location", ""))
         if login.csrf and target and not refused:
             # as a browser goes on, for the first page that is signed in brings the token of its forms
-            self.send(urljoin(self.url(login.url), target))
+            self.send(target)
         return refused
 
     def must_sign_in(self, fields: Mapping[str, str], who: str) -> None:
@@ -149,7 +166,7 @@ class Visitor:
             return f"got {answer.status} {answer.reason}".strip()
         if leads_to(answer, self.url(login.url), map(self.url, login.pages)):
             return f"got {answer.status} back to the login"
-        if answer.status == 200 and login.encoding == "form" and _Page.read(answer.text, "").asks_password:
+        if answer.status == 200 and login.encoding == "form" and _Page.read(answer.text).asks_password:
             return "got 200 with the form again"
         if login.token:
             token = _dig(answer, login.token)
@@ -182,7 +199,7 @@ class Visitor:
                 self.cookies[cookie.name] = cookie
         if self.login and self.login.csrf:
             named = self.cookies.get(self.login.csrf)
-            found = _Page.read(answer.text, self.login.csrf).token if "html" in _kind(answer) else ""
+            found = _Page.read(answer.text).token(self.login.csrf) if "html" in _kind(answer) else ""
             self.csrf = found or (named.value if named else self.csrf)
 
 
@@ -191,8 +208,16 @@ def leads_to(answer: Answer, url: str, pages: Iterable[str]) -> bool:
     target = answer.headers.get("Location", "")
     if not 300 <= answer.status < 400 or not target:
         return False
-    bare = urljoin(url, target).partition("#")[0].partition("?")[0].rstrip("/")
+    bare = _joined(url, target).partition("#")[0].partition("?")[0].rstrip("/")
     return bare in {page.partition("?")[0].rstrip("/") for page in pages}
+
+
+def _joined(url: str, target: str) -> str:
+    """Where a redirect leads; nowhere for a target that browsers cannot read."""
+    try:
+        return urljoin(url, target) if target else ""
+    except ValueError:
+        return ""
 
 
 def busy(answer: Answer) -> bool:
@@ -212,7 +237,7 @@ def _kind(answer: Answer) -> str:
 
 def _dig(answer: Answer, path: str) -> str:
     try:
-        found: Any = json.loads(answer.body)
+        found: Any = parsed(answer.body)
     except ValueError:
         return ""
     for key in path.split("."):
@@ -220,26 +245,22 @@ def _dig(answer: Answer, path: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-class _Page(HTMLParser):
-    """What a page of HTML holds: the token of that name, and whether it asks for a password."""
+class _Page(Reader):
+    """What a page of HTML holds: tokens by name, and whether it asks for a password."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.name = name.replace("-", "_")
-        self.token = ""
+        self.tokens: dict[str, str] = {}
         self.asks_password = False
 
-    @classmethod
-    def read(cls, text: str, name: str) -> _Page:
-        """Read a page."""
-        page = cls(name)
-        page.feed(text)
-        return page
+    def token(self, name: str) -> str:
+        """The token of that name, empty where there is none."""
+        return self.tokens.get(name.replace("-", "_"), "")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Look at one element."""
         given = dict(attrs)
         self.asks_password |= tag == "input" and (given.get("type") or "").lower() == "password"
         key = {"input": "value", "meta": "content"}.get(tag)
-        if key and not self.token and (given.get("name") or "").replace("-", "_") == self.name:
-            self.token = given.get(key) or ""
+        if key and (value := given.get(key)):
+            self.tokens.setdefault((given.get("name") or "").replace("-", "_"), value)

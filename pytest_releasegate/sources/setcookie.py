@@ -30,7 +30,7 @@ class Cookie:
         """How long it is kept from now on; None until the browser ends."""
         age = self.attributes.get("max-age", "")
         if age.removeprefix("-").isdigit() and age.isascii():
-            return timedelta(seconds=min(int(age), _LONGEST))
+            return timedelta(seconds=max(min(int(age[:_MOST_DIGITS]), _LONGEST), -1))
         try:
             until = parsedate_to_datetime(self.attributes["expires"].replace("-", " "))
         except (KeyError, ValueError):
@@ -39,6 +39,7 @@ class Cookie:
 
 
 _LONGEST = 100 * 366 * 86400
+_MOST_DIGITS = 20
 
 
 def read(header: str) -> Cookie | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "Expected",
     "OneOrMore",
     "cut",
+    "decoded",
     "fill",
     "known",
     "listed",
@@ -34,6 +36,11 @@ __all__ = [
 EVIDENCE_SIZE = 64 * 1024
 """The most bytes of one answer or document that are kept as evidence."""
 
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_CHARSET = re.compile(r"charset=[\s\"']*([^\s\"';]+)", re.IGNORECASE)
+_CHARSET_WITHIN = re.compile(rb"<meta[^>]+charset=[\s\"']*([A-Za-z0-9_-]+)", re.IGNORECASE)
+_NO_CHARSETS = ("idna", "punycode", "unicode-escape", "unicode_escape", "raw-unicode-escape", "raw_unicode_escape")
+"""Encodings of Python that no page has: some are slow on purpose, some warn."""
 _PLACEHOLDER = re.compile(r"\$\{release\.(?P<field>[^}]*)\}")
 _FIELDS = ("version", "git_commit")
 _NO_DIGIT_BEFORE = r"(?<![0-9])(?<![0-9]\.)"
@@ -79,6 +86,21 @@ OneOrMore = _OneOrMore()
 def mentions_release(text: str) -> bool:
     """Whether the release fills in a part of this text."""
     return _PLACEHOLDER.search(text) is not None
+
+
+def decoded(body: bytes, media_type: str) -> str:
+    """The text of a body as browsers read it: by its byte order mark, the charset that is named, or as UTF-8."""
+    for mark, encoding in _MARKS.items():
+        if body.startswith(mark):
+            return body[len(mark) :].decode(encoding, errors="replace")
+    found = _CHARSET.search(media_type)
+    within = _CHARSET_WITHIN.search(body[:1024]) if not found and "html" in media_type.lower() else None
+    name = found[1] if found else within[1].decode() if within else "utf-8"
+    try:
+        unusual = codecs.lookup(name).name in _NO_CHARSETS
+        return body.decode("utf-8" if unusual else name, errors="replace")
+    except (LookupError, ValueError):
+        return body.decode(errors="replace")
 
 
 def fill(text: str, release: Release, put: Callable[[str], str] = str) -> str:

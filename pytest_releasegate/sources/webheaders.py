@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from pytest_releasegate.model import Finding
     from pytest_releasegate.sources.http import Answer
 
-__all__ = ["RULES", "Policy", "banner", "faults", "hsts", "hsts_finding", "policies"]
+__all__ = ["RULES", "Policy", "banner", "faults", "hsts", "hsts_finding", "is_wild", "policies"]
 
-_WILD = ("*", "http:", "https:", "data:", "blob:")
+_MOST_DIGITS = 20
+_WILD = ("*", "http:", "https:", "data:", "blob:", "filesystem:")
+_WILD_HOST = re.compile(r"([a-z][a-z0-9+.-]*://)?\*(\.[a-z]+)?(:(\*|\d+))?(/.*)?")
+"""Any host, or any of a top-level domain."""
 _UNSAFE = ("'unsafe-inline'", "'unsafe-eval'")
-_STRICTER = ("'nonce-", "'sha256-", "'sha384-", "'sha512-")
+_STRICTER = re.compile(r"'(nonce|sha256|sha384|sha512)-[a-z0-9+/_-]+=*'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,13 @@ class Hsts:
 def hsts(value: str) -> Hsts | None:
     """The directives of the header by RFC 6797; None for one that browsers ignore."""
     directives: dict[str, str] = {}
-    for part in value.split(";"):
+    for part in value.partition(",")[0].split(";"):  # of a header that is sent twice, the first counts
         name, _, text = part.partition("=")
         directives.setdefault(name.strip().lower(), text.strip().strip('"'))
     age = directives.get("max-age", "")
     if not age.isascii() or not age.isdigit():
         return None
-    return Hsts(int(age), "includesubdomains" in directives, "preload" in directives)
+    return Hsts(int(age[:_MOST_DIGITS]), "includesubdomains" in directives, "preload" in directives)
 
 
 def hsts_finding(name: str, answer: Answer, least: timedelta) -> Finding:
@@ -67,7 +70,14 @@ class Policy:
     def unsafe(self, directive: str) -> list[str]:
         """The sources of a directive that let in what an attacker can write or serve."""
         sources = self.sources(directive) or ()
-        return [source for source in sources if source in _UNSAFE + _WILD and not _ignored(source, sources)]
+        return [
+            source for source in sources if (source in _UNSAFE or is_wild(source)) and not _ignored(source, sources)
+        ]
+
+
+def is_wild(source: str) -> bool:
+    """Whether a source of a policy, in lower case, stands for hosts that anybody may have."""
+    return source in _WILD or _WILD_HOST.fullmatch(source) is not None
 
 
 def _ignored(source: str, sources: tuple[str, ...]) -> bool:
@@ -75,7 +85,7 @@ def _ignored(source: str, sources: tuple[str, ...]) -> bool:
     if source == "'unsafe-eval'":
         return False
     if source == "'unsafe-inline'":
-        return any(each.startswith(_STRICTER) for each in sources) or "'strict-dynamic'" in sources
+        return any(_STRICTER.fullmatch(each) for each in sources) or "'strict-dynamic'" in sources
     return "'strict-dynamic'" in sources
 
 
@@ -96,8 +106,13 @@ def policies(value: str) -> list[Policy]:
 def faults(policies: list[Policy], allowed: set[tuple[str, ...]]) -> list[str]:
     """What the policies leave open to a script of another; empty where one of them, which all hold, shuts it."""
     found: list[str] = []
-    for directive in ("script-src", "style-src", "object-src"):
-        open_to = [_open(policy, directive, allowed) for policy in policies]
+    for directive in ("script-src", "style-src", "object-src", *_FINER):
+        coarser = directive.removesuffix("-elem").removesuffix("-attr")
+        if directive != coarser and not any(directive in policy.directives for policy in policies):
+            continue
+        open_to = [
+            _open(policy, directive if directive in policy.directives else coarser, allowed) for policy in policies
+        ]
         if all(open_to):
             least = min(open_to, key=len)
             found += least
@@ -130,7 +145,7 @@ def _framing(where: str, answer: Answer) -> Finding:
     limits = [sources for sources in found if sources is not None]
     if limits:
         actual = f"frame-ancestors {' '.join(limits[0])}".strip()
-        return find(name, expected=expected, actual=actual, ok=any(not set(each) & set(_WILD) for each in limits))
+        return find(name, expected=expected, actual=actual, ok=any(not any(map(is_wild, each)) for each in limits))
     text = answer.headers.get("X-Frame-Options")
     values = {value.strip().upper() for value in (text or "").split(",")}  # a header sent twice arrives joined
     ok = values in ({"DENY"}, {"SAMEORIGIN"})
@@ -149,7 +164,7 @@ def _referrer(where: str, answer: Answer) -> Finding:
 def _permissions(where: str, answer: Answer) -> Finding:
     text = answer.headers.get("Permissions-Policy", "")
     items = [item.partition("=") for item in text.split(",")]
-    wide = [feature.strip() for feature, _, allowed in items if allowed.strip().strip("()").strip() == "*"]
+    wide = [feature.strip() for feature, _, allowed in items if "*" in allowed.strip().strip("()").split()]
     named = any(equals for _, equals, _ in items)
     name, expected = f"{where} Permissions-Policy", "one that gives no feature to all"
     actual = f"{', '.join(wide)} given to all" if wide else text or "absent"
@@ -167,6 +182,8 @@ def banner(where: str, answer: Answer) -> Finding:
 
 
 _CSP = "Content-Security-Policy"
+_FINER = ("script-src-elem", "script-src-attr")
+"""Where one of them stands, `script-src` does not hold for what it is about."""
 _BANNERS = ("X-Powered-By", "X-AspNet-Version", "X-AspNetMvc-Version", "X-Generator", "X-Runtime-Version")
 _VERSION = re.compile(r"/\s*v?\d|\d+\.\d")
 _LEAKING = ("unsafe-url", "no-referrer-when-downgrade")

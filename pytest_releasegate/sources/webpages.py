@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from pytest_releasegate.check import find
 from pytest_releasegate.model import Ok
-from pytest_releasegate.sources.http import Query, ask, public_url
+from pytest_releasegate.sources.http import Query, ask
+from pytest_releasegate.sources.httpshown import led_to
 from pytest_releasegate.sources.tls import authority_file
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ def not_the_page(answer: Answer, statuses: Sequence[int]) -> Finding | None:
     if answer.status in statuses:
         return None
     actual = f"{answer.status} {answer.reason}".strip()
-    if "Location" in answer.headers:
-        actual += f" to {public_url(answer.headers['Location']).partition('?')[0]}"
+    actual += led_to(answer)
     expected = " or ".join(map(str, statuses))
     ok = Ok.CANNOT_TELL if is_later(answer) else Ok.NO
     return find(f"{place(answer)} status", expected=expected, actual=actual, ok=ok)

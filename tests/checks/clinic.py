@@ -26,6 +26,7 @@ ROLES = {
     "/payments": {"clinician", "billing"},
     "/closed": set(),
 }
+MOVES = {"/saved": "/home", "/expired": "/auth", "/broken": "//[no"}
 IDLE = 600.0
 
 
@@ -106,7 +107,10 @@ class Handler(BaseHTTPRequestHandler):
         proof = given.get("csrf_token") or self.headers.get("X-CSRF-Token")
         if self.path == "/api/login":
             right = json.loads(body)["password"] == PASSWORD
-            self.answer(200 if right else 401, json.dumps({"data": {"token": PASSWORD} if right else {}}))
+            more = self.kept(given={"user": "clinician"}) if right and "bearer" in self.clinic.faults else {}
+            self.answer(200 if right else 401, json.dumps({"data": {"token": PASSWORD} if right else {}}), **more)
+        elif "crashing" in self.clinic.faults and proof != token(key):
+            self.answer(500, "no such key: csrf_token")
         elif proof != token(key) and "forgeable" not in self.clinic.faults:
             self.answer(400, "forged")
         elif self.path == "/auth":
@@ -115,6 +119,8 @@ class Handler(BaseHTTPRequestHandler):
             if "undead" not in self.clinic.faults:
                 self.clinic.sessions.pop(key, None)
             self.answer(302, "", Location="/auth", **{"Set-Cookie": f"{COOKIE}=; Max-Age=0"})
+        elif role == "clinician" and self.path in MOVES:
+            self.answer(303, "", Location=MOVES[self.path])
         else:
             self.answer(201 if role in ROLES.get(self.path, ()) else 403, "")
 
@@ -122,11 +128,22 @@ class Handler(BaseHTTPRequestHandler):
         if given.get("password") != PASSWORD:
             self.answer(200 if "soft login" in self.clinic.faults else 401, '<input type="password">')
             return
+        if "lost login" in self.clinic.faults:
+            self.answer(302, "", Location="/home")
+            return
         new = key if "fixed" in self.clinic.faults else secrets.token_urlsafe(16)
         self.clinic.sessions[new] = (given["user"], self.clinic.clock.monotonic())
         if "kept" in self.clinic.faults:
             self.clinic.sessions[key] = self.clinic.sessions[new]
+        if "adopted" in self.clinic.faults:
+            self.answer(200, "Welcome")
+            return
         self.answer(302, "", Location="/home", **{"Set-Cookie": f"{COOKIE}={new}{self.clinic.flags}"})
+
+    def kept(self, given: dict[str, str]) -> dict[str, str]:
+        new = secrets.token_urlsafe(16)
+        self.clinic.sessions[new] = (given["user"], self.clinic.clock.monotonic())
+        return {"Set-Cookie": f"{COOKIE}={new}{self.clinic.flags}"}
 
     def page(self, path: str, role: str, key: str) -> None:
         if "open" in self.clinic.faults or role in ROLES[path]:

@@ -53,7 +53,7 @@ def test_pages_show_and_do_not_show(site: Website) -> None:
     shown = run(site, "/shown", shown=NOTICE, hidden=["Traceback", "Release ${release.version}"])
     assert (shown.status, said(shown, site)) == (Status.PASSED, [])
     assert str(shown.findings[-1]) == "pages looked at: expected >= 1, got 1"
-    assert [body for _, body in shown.attached] == [b"Closed on ThursdaySign in"]
+    assert [body for _, body in shown.attached] == [b"Closed on Thursday Sign in"]
     hidden = run(site, ["/without", "/hidden", "/script"], hidden=NOTICE)
     assert (hidden.status, said(hidden, site)) == (Status.PASSED, [])
     assert run(site, "/release", shown="Release ${release.version}").status is Status.PASSED

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pytest_releasegate.checks.cookies import Cookies
 from pytest_releasegate.model import Environment, Status
 from pytest_releasegate.testing import FakeClock, look
-from tests.checks.website import Website, said, website
+from tests.checks.website import Answer, Website, said, website
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +96,21 @@ def test_what_is_allowed_passes(site: Website, cookie: str, fields: dict[str, An
     assert (result.status, said(result, site)) == (Status.PASSED, [])
 
 
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        ("connect.sid=s%3Aabc.def%2B; Path=/; Expires=Mon, 05 Jan 2026 11:00:00 GMT; HttpOnly; Secure; SameSite=Lax",),
+        (
+            "XSRF-TOKEN=eyJpdiI6; expires=Mon, 05 Jan 2026 11:00:00 GMT; Max-Age=7200; path=/; secure; samesite=lax",
+            "app_session=eyJpdiI6; expires=Mon, 05 Jan 2026 11:00:00 GMT; Max-Age=7200; path=/; secure; httponly; "
+            "samesite=lax",
+        ),
+    ],
+)
+def test_what_express_and_laravel_set_passes(site: Website, cookies: tuple[str, ...]) -> None:
+    assert said(run(site, *cookies, readable="XSRF-TOKEN", longest="3h", host_only=True), site) == []
+
+
 def test_named_cookies_alone_are_looked_at_and_must_be_there(site: Website) -> None:
     good = run(site, GOOD, "theme=dark", names="ehr_session")
     absent = run(site, GOOD, "theme=dark", names=["ehr_session", "__Host-id"])
@@ -116,6 +131,21 @@ def test_named_cookies_alone_are_looked_at_and_must_be_there(site: Website) -> N
 def test_no_cookie_to_look_at_cannot_tell(site: Website, cookies: tuple[str, ...], fields: dict[str, Any]) -> None:
     result = run(site, *cookies, **fields)
     assert (result.status, said(result, site)) == (Status.INCONCLUSIVE, ["cookies looked at: expected >= 1, got 0"])
+
+
+def test_a_page_of_several_that_sets_none_cannot_tell(site: Website) -> None:
+    cookies = {"/login": [("Set-Cookie", GOOD)]}
+    site.answer = lambda method, path, headers: Answer(cookies.get(path, []))
+    result = look(Cookies(urls=("/login", "/portal")), site.environment, clock=FakeClock(NOW))
+    assert (result.status, said(result, site)) == (
+        Status.INCONCLUSIVE,
+        ["/portal cookies: expected one at least, got none set"],
+    )
+
+
+@pytest.mark.parametrize(("age", "status"), [("9" * 5000, Status.FAILED), ("-" + "9" * 5000, Status.INCONCLUSIVE)])
+def test_an_age_of_thousands_of_digits_is_read(site: Website, age: str, status: Status) -> None:
+    assert run(site, f"{GOOD}; Max-Age={age}", longest="12h").status is status
 
 
 def test_another_page_fails_or_cannot_tell(site: Website) -> None:

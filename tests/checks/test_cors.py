@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,6 +64,7 @@ def test_allowed_origin_may_and_no_other(site: Website) -> None:
         "/api from null",
         f"/api from {PORTAL}.releasegate.invalid",
         "/api from https://releasegateportal.example.org",
+        "/api from https://portalxexample.org",
         "/api from http://portal.example.org",
         "origins looked at",
     ]
@@ -101,6 +103,11 @@ def test_nobody_else_may_where_none_is_allowed(site: Website) -> None:
                 "https://releasegateportal.example.org: expected not allowed, got its origin is sent back",
                 "http://portal.example.org: expected not allowed, got its origin is sent back",
             ],
+        ),
+        (
+            lambda origin: re.fullmatch("https://portal.example.org", origin) is not None,
+            [],
+            ["https://portalxexample.org: expected not allowed, got its origin is sent back"],
         ),
         (
             lambda origin: origin in (PORTAL, "https://blog.example.org"),
@@ -154,6 +161,76 @@ def test_what_was_not_there_to_ask_cannot_tell(site: Website, status: int) -> No
     assert said(result, site)[0] == f"/api from {PORTAL}: expected not allowed, got not allowed, by a {status}"
 
 
+def test_look_alikes_of_each_allowed_origin_are_tried(site: Website) -> None:
+    other = "http://localhost:3000"
+    result = run(site, guarded(lambda origin: origin == PORTAL or origin.startswith(other)), allowed=[PORTAL, other])
+    assert (result.status, said(result, site)) == (Status.PASSED, [])
+    loose = guarded(lambda origin: origin == PORTAL or "localhost" in origin)
+    result = run(site, loose, allowed=[PORTAL, other, "null"])
+    found = [line.partition(":3000")[0] for line in said(result, site) if "sent back" in line]
+    assert "/api from http://releasegatelocalhost" in found
+
+
+@pytest.mark.parametrize("status", [404, 502])
+def test_a_gateway_that_allows_whatever_is_behind_it_cannot_tell(site: Website, status: int) -> None:
+    trusts = guarded(PORTAL.__eq__, status=status)
+    result = run(site, trusts)
+    assert result.status is Status.INCONCLUSIVE
+    assert said(result, site)[0].startswith(f"/api from {PORTAL}: expected allowed, got allowed, by a {status}")
+
+
+def test_an_answer_to_one_origin_that_caches_give_to_all_is_observed(site: Website) -> None:
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Answer:
+        return Answer([(ORIGIN, PORTAL), ("Vary", "Accept-Encoding")])
+
+    result = run(site, answer)
+    assert (result.status, said(result, site)) == (
+        Status.PASSED,
+        [
+            f"/api from {PORTAL} Vary: expected Origin, else a cache hands the answer to other sites' scripts, "
+            "got accept-encoding"
+        ],
+    )
+
+
+def test_what_starlette_and_supabase_answer_passes(site: Website) -> None:
+    def starlette(method: str, path: str, headers: Mapping[str, str]) -> Answer:
+        named = [("access-control-allow-origin", PORTAL)] if headers.get("Origin") == PORTAL else []
+        given = [*named, ("access-control-allow-credentials", "true"), ("vary", "Origin")]
+        if method != "OPTIONS":
+            return Answer(given, 401, b'{"detail":"Not authenticated"}')
+        given += [("access-control-allow-methods", "GET, PUT"), ("access-control-allow-headers", "authorization")]
+        return Answer(given, 200 if named else 400, b"OK" if named else b"Disallowed CORS origin")
+
+    def supabase(method: str, path: str, headers: Mapping[str, str]) -> Answer:
+        return Answer([(ORIGIN, "*"), ("Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS")])
+
+    fields = {"methods": ["GET", "PUT"], "headers": "authorization", "credentials": True}
+    assert said(run(site, starlette, **fields), site) == []
+    assert said(run(site, supabase, allowed=[], public=True), site) == []
+
+
+def test_what_is_public_can_be_read(site: Website) -> None:
+    result = run(site, guarded(lambda origin: False), allowed=[], public=True)
+    assert result.status is Status.FAILED
+    assert said(result, site)[0].endswith(f"releasegate.invalid: expected allowed, got {ORIGIN} is absent")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"public": True, "credentials": True}, "takes no `credentials`"),
+        ({"public": True, "denied": "https://b.org"}, "denied to nobody"),
+        ({"denied": PORTAL}, "both `allowed` and `denied`"),
+        ({"methods": []}, "expected one at least"),
+        ({"allowed": "https://Portal.example.org:443"}, "browsers write the origin .* as 'https://portal.example.org'"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Cors.model_validate({"url": "/", "allowed": PORTAL, **fields})
+
+
 def test_nobody_there_is_an_error() -> None:
     with website() as site:
         away = site.url
@@ -161,7 +238,7 @@ def test_nobody_there_is_an_error() -> None:
     assert (result.status, "cannot connect" in result.message) == (Status.ERROR, True)
 
 
-@pytest.mark.parametrize("origin", ["portal.example.org", "https://portal.example.org/", "", "*"])
+@pytest.mark.parametrize("origin", ["portal.example.org", "https://portal.example.org/", "", "*", "https://*.org"])
 def test_what_is_no_origin_is_refused(origin: str) -> None:
     with pytest.raises(ValidationError, match=r"origin|character"):
         Cors(url="/", allowed=origin)

@@ -52,7 +52,12 @@ def test_functions_that_answer_pass_one_finding_each(edge: StandIn) -> None:
         "function export: expected status 401; header X-Version 1.4.0, got 401 Unauthorized; 1.4.0",
         "functions looked at: expected >= 2, got 2",
     ]
-    assert [asked.method for asked in edge.asked] == ["POST", "GET"]
+    assert [f"{asked.method} {asked.path.rpartition('/')[2]}" for asked in edge.asked] == [
+        "POST remind",
+        "GET export",
+        "POST releasegate-no-such-function",
+        "GET releasegate-no-such-function",
+    ]
     assert edge.asked[0].headers["apikey"] == "t0ken-t0ken"
 
 
@@ -74,6 +79,40 @@ def test_a_function_that_answers_wrongly_fails(
 ) -> None:
     seen = run(edge, functions, **fields)
     assert (seen.status, said(seen)) == (Status.FAILED, [line])
+
+
+@pytest.mark.parametrize(
+    ("functions", "fields", "actual"),
+    [
+        ({"remind": {}, "export": {"status": 401}}, {}, "401 Unauthorized, as expected of export; look at a `text`, a"),
+        (["export", "notes"], {"status": [401]}, "401 Unauthorized, as expected of export, notes; look at a `text`, a"),
+        (["notes"], {"method": "OPTIONS", "status": 401}, "401 Unauthorized, as expected of notes; look at a `text`"),
+    ],
+)
+def test_a_gateway_that_refuses_whatever_is_behind_it_cannot_tell(
+    edge: StandIn, functions: Any, fields: dict[str, Any], actual: str
+) -> None:
+    for name in ("notes", "releasegate-no-such-function"):
+        edge.routes[f"/functions/v1/{name}"] = (401, {"message": "Missing authorization header"})
+    seen = run(edge, functions, **fields)
+    line = f"function releasegate-no-such-function: expected another answer, got {actual}"
+    assert (seen.status, [one[: len(line)] for one in said(seen)]) == (Status.INCONCLUSIVE, [line])
+
+
+def test_what_supabase_answers_passes(edge: StandIn) -> None:
+    def export(asked: Asked) -> Reply:
+        if asked.method == "OPTIONS":
+            return 200, b"ok"
+        return 401, {"code": 401, "message": "Missing authorization header"}
+
+    edge.routes["/functions/v1/export"] = export
+    edge.routes["/functions/v1/releasegate-no-such-function"] = (
+        404,
+        {"code": "NOT_FOUND", "message": "Requested function was not found"},
+    )
+    seen = run(edge, {"remind": {}, "export": {"status": 401}})
+    assert (seen.status, said(seen)) == (Status.PASSED, [])
+    assert run(edge, {"export": {"method": "OPTIONS"}}).status is Status.PASSED
 
 
 def test_a_function_that_is_busy_is_inconclusive(edge: StandIn) -> None:
@@ -118,6 +157,8 @@ def test_a_function_that_may_write_needs_permission_in_production(edge: StandIn)
         ([], "at least 1 item"),
         (["a", "a"], "expected each name once"),
         ({"a": {"verb": "GET"}}, "Extra inputs"),
+        ({"a": {"body": {"$.v": 1}}}, "expected a dotted path"),
+        ({"a": {"body": {"v": "${release.vresion}"}}}, "did you mean 'version'"),
         ({"a": {"method": "HEAD", "text": "x"}}, "a: the answer to HEAD has no body"),
     ],
 )

@@ -96,6 +96,16 @@ def test_each_rule_fails_alone(secure: Website, changed: dict[str, str | None], 
         ("default-src 'self'; script-src 'nonce-abc' 'unsafe-inline'", (), ""),
         ("default-src 'self'; script-src 'strict-dynamic' 'nonce-abc' https: 'unsafe-inline'", (), ""),
         ("default-src *, default-src 'self'", (), ""),
+        ("default-src 'self'; script-src https://*", (), "script-src https://*"),
+        ("default-src 'self'; script-src *:443", (), "script-src *:443"),
+        ("default-src 'self'; script-src *.com", (), "script-src *.com"),
+        ("default-src 'self'; script-src *.example.org", (), ""),
+        ("default-src 'self'; script-src filesystem:", (), "script-src filesystem:"),
+        ("default-src 'self'; script-src-elem *", (), "script-src-elem *"),
+        ("default-src 'self'; script-src-elem *, default-src 'self'", (), ""),
+        ("default-src 'self'; script-src-attr 'unsafe-inline'", (), "script-src-attr 'unsafe-inline'"),
+        ("default-src 'self'; script-src-attr 'unsafe-inline'", "script-src-attr 'unsafe-inline'", ""),
+        ("default-src 'self'; script-src 'nonce-' 'unsafe-inline'", (), "script-src 'unsafe-inline'"),
         ("script-src 'self'; object-src 'none'", (), ""),
         ("script-src 'self'", (), "neither object-src nor default-src"),
         ("script-src 'self'", "object-src *", ""),
@@ -108,6 +118,60 @@ def test_content_policies_are_read_as_browsers_do(secure: Website, policy: str, 
     assert result.status is (Status.FAILED if fault else Status.PASSED)
     found = said(result, secure)
     assert [line.endswith(f", got {fault}") for line in found] == [True] * bool(fault)
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule", "fault"),
+    [
+        ({"Content-Security-Policy": "frame-ancestors https://*"}, "framing", "frame-ancestors https://*"),
+        ({"Content-Security-Policy": "frame-ancestors 'self' https://*.example.org"}, "framing", ""),
+        ({"Permissions-Policy": "camera=(self *)"}, "permissions", "camera given to all"),
+        ({"Permissions-Policy": 'camera=(self "https://a.example.org")'}, "permissions", ""),
+        ({"Strict-Transport-Security": "max-age=31536000, max-age=31536000"}, "hsts", ""),
+        ({"Strict-Transport-Security": "max-age=0, max-age=31536000"}, "hsts", "max-age=0, max-age=31536000"),
+        ({"Strict-Transport-Security": f"max-age={'9' * 5000}"}, "hsts", ""),
+    ],
+)
+def test_other_headers_are_read_as_browsers_do(
+    secure: Website, changed: dict[str, str | None], rule: str, fault: str
+) -> None:
+    result = run(secure, changed=changed, require=rule)
+    assert result.status is (Status.FAILED if fault else Status.PASSED)
+    assert [line.endswith(f", got {fault}") for line in said(result, secure)] == [True] * bool(fault)
+
+
+def test_tokens_of_the_server_are_not_shown(secure: Website) -> None:
+    token = "0f8b1c3d5e7a9b2c"
+    changed = {"Location": f"https://ehr.example.org/#access_token={token}", "X-Api-Token": token}
+    result = run(secure, changed=changed, require=[], expect={"X-Api-Token": "a", "Location": "/"})
+    secure.says(("Location", changed["Location"]), status=302)
+    moved = look(Headers(urls="/", ca=secure.ca), secure.environment)
+    assert (result.status, moved.status) == (Status.FAILED, Status.FAILED)
+    assert token not in repr(result) + repr(moved)
+
+
+CLOUDFLARE = {
+    "Server": "cloudflare",
+    "CF-RAY": "8d1f2c3b4a5e6f70-AMS",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Permissions-Policy": 'accelerometer=(),browsing-topics=(),geolocation=(self "https://maps.example.org")',
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'nonce-r4nd0m==' 'strict-dynamic' https: "
+    "'unsafe-inline'; object-src 'none'; img-src * data:; connect-src 'self' wss://*.supabase.co",
+}
+GITHUB = {
+    "Server": "github.com",
+    "Strict-Transport-Security": "max-age=31536000; includeSubdomains; preload",
+    "X-Frame-Options": "deny",
+    "Referrer-Policy": "origin-when-cross-origin, strict-origin-when-cross-origin",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'self'; child-src github.githubassets.com/assets/worker/; "
+    "frame-ancestors 'none'; img-src 'self' data: blob:; script-src github.githubassets.com; "
+    "style-src github.githubassets.com; upgrade-insecure-requests",
+}
+
+
+@pytest.mark.parametrize("shape", [CLOUDFLARE, GITHUB])
+def test_what_careful_sites_send_passes(secure: Website, shape: dict[str, str | None]) -> None:
+    assert said(run(secure, changed=shape), secure) == []
 
 
 def test_policy_that_only_reports_is_none(secure: Website) -> None:
@@ -158,6 +222,8 @@ def test_nobody_there_is_an_error() -> None:
         ({"urls": []}, "at least 1 item"),
         ({"urls": "/", "require": ["xss"]}, "no_banner"),
         ({"urls": "/", "csp_allows": "unsafe-inline"}, "a directive and a source"),
+        ({"urls": "/", "require": []}, "nothing is looked at"),
+        ({"urls": "/", "hsts": "0s"}, "a duration above zero"),
     ],
 )
 def test_wrong_declarations_are_refused(fields: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 from pydantic import ValidationError
+from urllib3.util import connection
 
 from pytest_releasegate.checks.http import Http
 from pytest_releasegate.model import Environment, Ok, Release, Status
@@ -304,6 +306,15 @@ def test_a_server_that_asks_to_come_back_later_cannot_tell(site: Site, status: i
     assert run(site, "/busy", status=status).status is Status.PASSED
 
 
+@pytest.mark.parametrize(
+    ("status", "name", "value"), [(403, "cf-mitigated", "challenge"), (202, "x-amzn-waf-action", "challenge")]
+)
+def test_a_test_for_browsers_before_it_cannot_tell(site: Site, status: int, name: str, value: str) -> None:
+    site.pages["/healthz"] = Page(status, {name: value}, b"<title>Just a moment...</title>")
+    result = run(site)
+    assert (result.status, "a test for browsers stands before it" in said(result)[0]) == (Status.INCONCLUSIVE, True)
+
+
 def test_503_without_a_word_is_a_failure(site: Site) -> None:
     site.pages["/down"] = Page(503)
     assert run(site, "/down").status is Status.FAILED
@@ -363,14 +374,16 @@ def closed() -> Iterator[str]:
     ("url", "message"),
     [
         ("http://CLOSED/", "http://CLOSED/: cannot connect: Connection refused"),
-        ("http://someone:something@CLOSED/", "http://CLOSED/: cannot connect"),
+        ("http://${env:USER_NAME}:${env:PASSWORD}@CLOSED/", "http://CLOSED/: cannot connect"),
+        ("http://someone:${env:PASSWORD}/@CLOSED/", "invalid URL: its host or port cannot be read"),
         ("ftp://CLOSED/", "invalid URL ftp://CLOSED/"),
         ("http:///path", "invalid URL http:///path"),
-        ("http://CLOSED0000/", "invalid URL: Port"),
+        ("http://CLOSED0000/", "invalid URL: its host or port cannot be read"),
     ],
 )
 def test_what_cannot_be_reached_is_an_error(closed: str, url: str, message: str) -> None:
-    result = look(Http(url=url.replace("CLOSED", closed)))
+    variables = {"USER_NAME": "someone", "PASSWORD": "something"}
+    result = look(Http(url=url.replace("CLOSED", closed)), variables=variables)
     assert result.status is Status.ERROR
     assert result.message.startswith(message.replace("CLOSED", closed))
     assert "something" not in result.message
@@ -612,9 +625,18 @@ SCHEMA = {
         "at": {"type": "string", "format": "date-time"},
         "nodes": {"type": "array", "items": {"type": "object", "required": ["up"]}, "minItems": 1},
         "pool": {"type": "integer", "maximum": 10},
+        "tags": {"uniqueItems": True},
     },
 }
-FITS = {"status": "ok", "version": "1.4.0", "at": "2026-01-05T09:00:00Z", "nodes": [{"up": True}], "pool": 3}
+TAGS = [1, True, "1", {"a": 1}, {"a": 2}, [1], None]
+FITS = {
+    "tags": TAGS,
+    "status": "ok",
+    "version": "1.4.0",
+    "at": "2026-01-05T09:00:00Z",
+    "nodes": [{"up": True}],
+    "pool": 3,
+}
 
 
 def test_a_body_that_fits_its_schema_passes_inline_and_from_a_file(site: Site, tmp_path: Path) -> None:
@@ -638,8 +660,10 @@ def test_a_body_that_fits_its_schema_passes_inline_and_from_a_file(site: Site, t
         ({"at": "2026-01-05T09:00:00"}, 'schema at at: expected format "date-time", got a text of 19'),
         ({"nodes": []}, "schema at nodes: expected minItems 1, got a list of 0"),
         ({"nodes": [{"up": 1}, {"Ann": 1}]}, "schema at nodes.1: expected the keys up, got no up"),
+        ({"tags": [1, 1.0]}, "schema at tags: expected uniqueItems true, got a list of 2"),
+        ({"tags": [{"a": [1]}, {"a": [1.0]}]}, "schema at tags: expected uniqueItems true, got a list of 2"),
         ({"pool": 11}, "schema at pool: expected maximum 10, got 11"),
-        ({"Ann": 1}, "schema: expected no keys but at, nodes, pool, status, version, got 1 more"),
+        ({"Ann": 1}, "schema: expected no keys but at, nodes, pool, status, tags and 1 more, got 1 more"),
     ],
 )
 def test_what_does_not_fit_its_schema_is_told_without_its_texts(
@@ -654,6 +678,176 @@ def test_what_does_not_fit_its_schema_is_told_without_its_texts(
 def test_of_very_many_misfits_a_few_are_told(site: Site) -> None:
     site.pages["/healthz"] = as_json({"nodes": [1] * 1000})
     assert len(said(run(site, schema={"properties": {"nodes": {"items": {"type": "object"}}}}))) == 10
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer", "actual"),
+    [
+        ({"properties": {"status": {"const": "ok"}}}, {"error": "down"}, "none of status; name under `required` what"),
+        ({"properties": {"status": {"const": "ok"}}}, [], "a list of 0; say `type: object`"),
+        ({"type": "array", "items": {"required": ["up"]}}, [], "an empty list: none of its items was seen; say `minI"),
+    ],
+)
+def test_a_schema_that_met_nothing_cannot_tell(site: Site, schema: dict[str, Any], answer: Any, actual: str) -> None:
+    site.pages["/healthz"] = as_json(answer)
+    result = run(site, schema=schema)
+    assert result.status is Status.INCONCLUSIVE
+    assert said(result)[0].startswith(f"schema: expected a document as described, got {actual}")
+
+
+def test_very_many_items_are_told_apart_in_time(site: Site) -> None:
+    site.pages["/healthz"] = as_json([{"id": number} for number in range(20_000)])
+    assert said(run(site, schema={"type": "array", "uniqueItems": True})) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ({"type": "array", "items": {"required": ["up"]}, "minItems": 0}, []),
+        ({"properties": {"type": {"type": "string"}, "example": {}}, "x-owner": "web"}, {"type": "a"}),
+        ({"type": "object", "required": ["requierd"], "properties": {"requierd": True}}, {"requierd": 1}),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}}, {}),
+    ],
+)
+def test_a_schema_may_be_loose_where_it_says_so(site: Site, schema: dict[str, Any], answer: Any) -> None:
+    site.pages["/healthz"] = as_json(answer)
+    assert said(run(site, schema=schema)) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "message"),
+    [
+        (b'{"status": "down", "status": "ok"}', {"body": {"status": "ok"}}, "not JSON (an object holds a key twice)"),
+        (b'{"free": 1e999}', {"body": {"free": ">= 3"}}, "body free: expected >= 3, got Infinity"),
+        (b"", {"size": "< 1000"}, "size in bytes: expected < 1000, got 0: an empty body"),
+        ("\ufeffError".encode("utf-16-le"), {"not_text": "Error"}, "text 'Error': expected absent, got present"),
+        (b"<meta charset=latin1>St\xf6rung", {"not_text": "Störung"}, "text 'Störung': expected absent, got present"),
+        (b"we can&#39;t", {"not_text": "can't"}, "text 'can't': expected absent, got present"),
+    ],
+)
+def test_tricks_of_writing_hide_nothing(site: Site, body: bytes, fields: dict[str, Any], message: str) -> None:
+    site.pages["/trick"] = Page(headers={"Content-Type": "text/html"}, body=body)
+    result = run(site, "/trick", **fields)
+    assert (result.status, message in said(result)[0]) == (Status.FAILED, True), said(result)
+
+
+SHELL = Page(headers={"Content-Type": "text/html"}, body=b'<div id="root" data-at="1764302400"></div>')
+LOGIN = Page(headers={"Content-Type": "text/html"}, body=b'<form><input type="password"></form>')
+
+
+def test_a_page_that_any_address_gives_is_no_health(site: Site) -> None:
+    site.pages |= {"/app/healthz": SHELL, "/app/releasegate-no-such-page": SHELL, "/own": SHELL, "/app/d": SHELL}
+    assert run(site, "/app/d").status is Status.INCONCLUSIVE
+    result = run(site, "/app/healthz", within="5s")
+    assert (result.status, said(result)) == (
+        Status.INCONCLUSIVE,
+        [
+            "page: expected what is at /app/healthz alone, got what "
+            f"{site.url}/app/releasegate-no-such-page gives too, which nobody made; name a `text` or a `body` of it"
+        ],
+    )
+    assert run(site, "/app/healthz", text="root").status is Status.PASSED
+    assert run(site, "/own").status is Status.PASSED
+
+
+@pytest.mark.parametrize(("age", "told"), [("86400", " (from a cache, 86400 s old)"), ("0", ""), ("\x1b", "")])
+def test_an_answer_of_a_cache_is_told(site: Site, age: str, told: str) -> None:
+    site.pages["/cached"] = Page(headers={"Age": age}, body=b"ok")
+    assert f"status: expected 200, got 200 OK{told}" in map(str, run(site, "/cached").findings)
+
+
+def test_the_site_itself_and_what_is_no_page_are_asked_once(site: Site) -> None:
+    site.pages |= {"/": SHELL, "/releasegate-no-such-page": SHELL}
+    for url in ("/", "/healthz", "/page"):
+        site.seen.clear()
+        assert (run(site, url).status, len(site.seen)) == (Status.PASSED, 1)
+
+
+def test_a_redirect_to_the_login_is_no_health(site: Site) -> None:
+    site.pages |= {"/private": Page(302, {"Location": "/login?next=/private"}), "/login": LOGIN}
+    result = run(site, "/private", redirects=True)
+    assert (result.status, said(result)) == (
+        Status.INCONCLUSIVE,
+        ["page: expected what is at /private, got the login at /login; name a `text` of the page meant"],
+    )
+    site.pages["/"] = site.pages["/private"]
+    assert (run(site, "/login").status, run(site, "/", redirects=True).status) == (Status.PASSED, Status.PASSED)
+
+
+TOKEN = "0f8b1c3d5e7a9b2c"
+
+
+@pytest.mark.parametrize(
+    ("headers", "fields"),
+    [
+        ({"Location": f"https://app.example.org/#access_token={TOKEN}"}, {}),
+        ({"Location": f"/callback?code={TOKEN}&{TOKEN}"}, {"header": {"Location": "/home"}}),
+        ({"Location": f"//ops:{TOKEN}@example.org/a[?{TOKEN}"}, {}),
+        ({"Location": "/", "X-Auth-Token": TOKEN, "Refresh": f"0; url=/?a={TOKEN}"}, {"header": {"X-Auth-Token": "a"}}),
+        ({"Location": f"/cookied?code={TOKEN}"}, {"redirects": True}),
+    ],
+)
+def test_tokens_of_the_server_are_not_shown(site: Site, headers: dict[str, str], fields: dict[str, Any]) -> None:
+    site.pages |= {"/cookied": Page(302, headers)}
+    result = run(site, "/cookied", keep_body=True, **fields)
+    assert result.status is Status.FAILED
+    assert TOKEN not in repr(result)
+
+
+@pytest.mark.filterwarnings("error")
+def test_cookies_go_along_within_their_server_however_they_are_written(site: Site) -> None:
+    with serving({"/far": Page(302, {"Location": f"{site.url}/healthz"})}) as other:
+        site.pages["/set"] = Page(302, {"Set-Cookie": f"seen={TOKEN}; Max-Age; Expires", "Location": "/next"})
+        site.pages["/next"] = Page(302, {"Location": f"{other.url}/far"})
+        result = run(site, "/set", redirects=True)
+        assert (result.status, [path for _, path, _ in site.seen]) == (Status.PASSED, ["/set", "/next", "/healthz"])
+        assert [headers.get("Cookie") for _, _, headers in site.seen] == [None, f"seen={TOKEN}", f"seen={TOKEN}"]
+        assert [headers.get("Cookie") for _, _, headers in other.seen] == [None]
+
+
+def test_where_a_redirect_led_is_shown_without_its_query(site: Site) -> None:
+    site.pages |= {"/from": Page(302, {"Location": f"/healthz?token={TOKEN}"})}
+    result = run(site, "/from", redirects=True)
+    assert (result.status, TOKEN in repr(result)) == (Status.PASSED, False)
+    assert result.attached[0][1].startswith(f"{site.url}/healthz\n".encode())
+
+
+def test_what_is_called_a_token_is_struck_out_of_the_path_too(site: Site) -> None:
+    site.pages[f"/hooks/{TOKEN}"] = Page(404)
+    result = look(Http(url="/hooks/${env:HOOK_TOKEN}"), site.environment(), variables={"HOOK_TOKEN": TOKEN})
+    assert (result.status, TOKEN in repr(result)) == (Status.FAILED, False)
+
+
+def test_a_password_in_the_address_is_struck_out_as_it_is_sent(site: Site) -> None:
+    site.pages["/echo"] = Page(body=f"{base64.b64encode(b'ops:hunter2-hunter2').decode()} hunter2-hunter2".encode())
+    check = Http(url=f"{site.url.replace('//', '//ops:${env:PW}@')}/echo", keep_body=True)
+    result = look(check, site.environment(), variables={"PW": "hunter2-hunter2"})
+    assert site.seen[0][2]["Authorization"].endswith(base64.b64encode(b"ops:hunter2-hunter2").decode())
+    assert result.attached[0][1].decode().endswith("\n${url} ${url}")
+
+
+class Near(socket.socket):
+    """A connection to where clouds keep credentials, over which nothing can be sent."""
+
+    def getpeername(self) -> Any:
+        return "169.254.169.254", 80
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "metadata.example.org"])
+def test_no_redirect_leads_to_where_clouds_keep_credentials(
+    site: Site, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = connection.create_connection
+
+    def here(address: tuple[str, int], *more: Any, **named: Any) -> socket.socket:
+        return connect(address, *more, **named) if address[0] == "127.0.0.1" else Near()
+
+    monkeypatch.setattr(connection, "create_connection", here)
+    monkeypatch.setenv("NO_PROXY", "*")
+    site.pages["/away"] = Page(302, {"Location": f"http://{host}/latest/meta-data/"})
+    result = run(site, "/away", redirects=True)
+    assert result.status is Status.ERROR
+    assert re.match(r"redirects to (169\.254\.169\.254|fe80::1), an address within the network", result.message)
 
 
 @pytest.mark.parametrize(
@@ -689,6 +883,9 @@ def test_a_schema_that_cannot_be_held_to_is_an_error(
         ({"url": "/", "text": "${release.versoin}"}, "did you mean 'version'?"),
         ({"url": "/", "body": {"a": "${release.tag}"}}, "unknown placeholder"),
         ({"url": "/", "body": {"a..b": 1}}, "match pattern"),
+        ({"url": "/", "body": {"$.status": "ok"}}, "expected a dotted path such as `status` or `items.0.ok`"),
+        ({"url": "/", "body": {"items[0].ok": True}}, "expected a dotted path"),
+        ({"url": "/", "body": {"items.*.ok": True}}, "nothing stands for all of a list"),
         ({"url": "/", "method": "HEAD", "text": "x"}, "the answer to HEAD has no body"),
         ({"url": "/", "metod": "GET"}, "Extra inputs"),
         ({}, "expected either `url` or `urls`"),
@@ -703,10 +900,19 @@ def test_a_schema_that_cannot_be_held_to_is_an_error(
         ({"url": "/", "method": "POST", "json": [1], "form": {"a": "b"}}, "expected one of `json`, `form` and"),
         ({"url": "/", "method": "POST", "content": "a"}, "needs its Content-Type"),
         ({"url": "/", "method": "POST", "json": ["${release.tag}"]}, "unknown placeholder"),
-        ({"url": "/", "method": "HEAD", "schema": {}}, "the answer to HEAD has no body"),
+        ({"url": "/", "method": "HEAD", "schema": {"type": "object"}}, "the answer to HEAD has no body"),
         ({"url": "/", "method": "HEAD", "size": "< 1"}, "the answer to HEAD has no body"),
         ({"url": "/", "schema": {"type": "strin"}}, "no JSON Schema: at type"),
         ({"url": "/", "schema": {"format": "uri"}}, "the format uri is not looked at here"),
+        ({"url": "/", "schema": {}}, "it describes nothing, and any document fits"),
+        ({"url": "/", "schema": {"$schema": "http://json-schema.org/draft-07/schema#"}}, "it describes nothing"),
+        (
+            {"url": "/", "schema": {"requierd": ["a"]}},
+            "'requierd' is no keyword of JSON Schema; did you mean 'required'?",
+        ),
+        ({"url": "/", "schema": {"properties": {"a": {"minimun": 1}}}}, "did you mean 'minimum'?"),
+        ({"url": "https://ops:hunter2@example.org/"}, "a secret stands in no gate file"),
+        ({"url": "/", "control": "/other"}, "`control` is asked with `unreachable: fails` alone"),
     ],
 )
 def test_wrong_declarations_are_refused(fields: dict[str, Any], message: str) -> None:

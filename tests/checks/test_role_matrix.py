@@ -104,6 +104,50 @@ def test_what_proves_nothing_cannot_tell(clinic: Clinic, fault: str, expect: dic
     )
 
 
+@pytest.mark.parametrize("anonymous", [True, False])
+def test_a_page_for_everybody_is_no_proof_of_a_session(clinic: Clinic, anonymous: bool) -> None:
+    clinic.faults = {"lost login"}
+    personas = {"robot": {"headers": {"Authorization": f"Bearer {PASSWORD}"}}, "billing": PERSONAS["billing"]}
+    everybody = {"robot": "allowed", "billing": "allowed", **({"anonymous": "allowed"} if anonymous else {})}
+    expect = {"/auth?": everybody, "/clients": {"robot": "allowed"}}
+    result = run(clinic, expect, personas=personas, anonymous=anonymous)
+    assert (result.status, said(result)) == (
+        Status.INCONCLUSIVE,
+        [
+            "session of billing: expected let in by one GET at least, and still at the end, "
+            "got let in nowhere, or only where anybody is"
+        ],
+    )
+
+
+def test_two_personas_of_one_account_are_an_error(clinic: Clinic) -> None:
+    personas = {name: {"fields": {"user": f"${{env:{name.upper()}}}"}} for name in ("clinician", "billing")}
+    check = RoleMatrix.model_validate({"login": LOGIN, "personas": personas, "expect": {"/home": {}}})
+    variables = {"CLINICIAN": "ann", "BILLING": "ann"}
+    result = look(check, clinic.environment("writes_through_app"), variables=variables)
+    assert (result.status, clinic.seen) == (Status.ERROR, [])
+    assert result.message.startswith("clinician and billing are the same account, and tell nothing of two roles")
+
+
+def test_a_redirect_after_a_form_is_reached_and_one_to_the_login_is_not(clinic: Clinic) -> None:
+    personas = {"clinician": PERSONAS["clinician"]}
+    for path, status, lines in (
+        ("/saved", Status.PASSED, []),
+        ("/expired", Status.INCONCLUSIVE, ["expected 303, or `login` where that is meant, got sent to the login"]),
+    ):
+        expect = {"/home": {"clinician": "allowed"}, f"POST {path}": {"clinician": [303]}}
+        result = run(clinic, expect, personas=personas, denied=[400, 401, 403])
+        assert (result.status, [line.partition(": ")[2] for line in said(result)][: len(lines)]) == (status, lines)
+
+
+def test_a_redirect_to_what_is_no_address_lets_nobody_in(clinic: Clinic) -> None:
+    expect = {**EXPECT, "POST /broken": {"clinician": [303]}}
+    found = said(run(clinic, expect, denied=[400, 401, 403]))
+    assert found == []
+    wrong = said(run(clinic, {**EXPECT, "POST /broken": {"clinician": "login"}}, denied=[400, 401, 403]))
+    assert "POST /broken as clinician: expected login, got 303 See Other" in wrong
+
+
 def test_an_endpoint_that_is_meant_to_be_absent_may_say_so(clinic: Clinic) -> None:
     absent = dict.fromkeys(("clinician", "billing", "anonymous"), 404)
     assert run(clinic, {**EXPECT, "/nowhere": absent}).status is Status.PASSED
@@ -186,6 +230,8 @@ def test_what_is_meant_for_one_server_goes_to_no_other(clinic: Clinic) -> None:
         ({"expect": {"FETCH /clients": {}}}, "expected an endpoint such as /clients"),
         ({"expect": {}}, "at least 1 item"),
         ({"personas": {"anonymous": {"headers": {"X": "y"}}}}, "is the name of who is not signed in"),
+        ({"personas": {"a": PERSONAS["billing"], "b": PERSONAS["billing"]}, "expect": {"/": {}}}, "the same account"),
+        ({"personas": {"a": {"fields": {"password": "hunter2"}}}}, "'password': a secret stands in no gate file"),
         ({"personas": {"clinician": {}}}, "who sends neither is anonymous"),
         ({"login": None}, "nothing says where; expected `login`"),
         ({"expect": {"/clients": {"anonymous": "denied"}}, "anonymous": False}, "there is no persona 'anonymous'"),

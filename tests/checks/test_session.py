@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import ValidationError
 
 from pytest_releasegate.checks.session import Session
 from pytest_releasegate.model import Ok, Status
@@ -64,6 +65,7 @@ def test_a_session_that_begins_and_ends(clinic: Clinic, fault: str) -> None:
         ("open", {}, "page before the login: expected 401 or 403 or the login, got 200 OK"),
         ("fixed", {}, "session id at the login: expected another than before, got the same; who planted it "),
         ("fixed late", {}, "session id at the login: expected another than before, got the same; who planted it "),
+        ("fixed adopted", {}, "session id at the login: expected another than before, got the same; who planted it "),
         ("kept", {}, "page with the session id from before the login: expected 401 or 403 or the login, got 200 OK"),
         ("undead", {}, "page with the old cookie after the logout: expected 401 or 403 or the login, got 200 OK"),
         ("", {"logout": "GET /nowhere"}, "logout: expected 2xx or 3xx, got 404 Not Found"),
@@ -81,6 +83,15 @@ def test_faults_are_found(clinic: Clinic, fault: str, fields: dict[str, Any], me
     result = run(clinic, **fields)
     assert (result.status, any(line.startswith(message) for line in said(result))) == (Status.FAILED, True), said(
         result
+    )
+
+
+def test_a_login_that_breaks_without_the_token_has_not_refused_it(clinic: Clinic) -> None:
+    clinic.faults = {"crashing"}
+    result = run(clinic, csrf=True)
+    assert (result.status, said(result)) == (
+        Status.INCONCLUSIVE,
+        ["login without the form's token: expected refused, got got 500 Internal Server Error"],
     )
 
 
@@ -109,3 +120,16 @@ def test_a_lifetime_that_is_not_told_cannot_be_judged(clinic: Clinic) -> None:
 def test_what_keeps_it_from_looking(clinic: Clinic, fields: dict[str, Any], message: str) -> None:
     result = run(clinic, **fields)
     assert (result.status, message in result.message) == (Status.ERROR, True), result.message
+
+
+def test_a_secret_stands_in_no_gate_file() -> None:
+    with pytest.raises(ValidationError, match="'password': a secret stands in no gate file"):
+        Session.model_validate({**ASKED, "fields": {"user": "ann", "password": PASSWORD}})
+
+
+def test_a_bearer_must_end_with_the_logout_too(clinic: Clinic) -> None:
+    clinic.faults = {"bearer", "forgeable"}
+    way = {"url": "/api/login", "encoding": "json", "token": "data.token"}
+    result = run(clinic, login=way)
+    assert result.status is Status.FAILED
+    assert said(result)[-1].startswith("page with the old cookie and bearer after the logout: expected 401 or")

@@ -135,6 +135,48 @@ def test_another_version_is_named(
     assert result.kept == {}
 
 
+def test_one_instance_of_two_behind_an_address_is_found_unasked(instances: list[Instance]) -> None:
+    instances[0].answers = (NEW, OLD, NEW)
+    result = run(instances[:1], at=None)
+    assert (result.status, said(result, instances)) == (
+        Status.FAILED,
+        ["version at URL1: expected 1.4.0, got 1.4.0 (7 of 8 answers), 1.3.0 (1 of 8 answers)"],
+    )
+
+
+@pytest.mark.parametrize("commit", [f"{COMMIT}-dirty", f"{COMMIT} (main)", f"{COMMIT}{COMMIT}"])
+def test_a_commit_with_something_on_it_is_another(instances: list[Instance], commit: str) -> None:
+    instances[0].answers = ({**NEW, "commit": commit},)
+    result = run(instances[:1])
+    assert (result.status, len(said(result, instances))) == (Status.FAILED, 1)
+
+
+def test_an_answer_that_nests_without_end_says_nothing(instances: list[Instance]) -> None:
+    instances[0].answers = ("[" * 100_000,)
+    result = run(instances[:1], at=None)
+    assert said(result, instances) == ["version at URL1: expected 1.4.0, got an answer that is not JSON"]
+
+
+@pytest.mark.parametrize(
+    ("page", "pattern", "seen"),
+    [
+        ("Release 1.4.0-rc1", "text Release ([0-9.]+)", "1.4.0-rc1"),
+        ("Release 1.4.01", r"text Release (1\.4\.0)", "1.4.01"),
+        ("11.4.0", r"text ([0-9]\.[0-9]\.[0-9])", "11.4.0"),
+        ("Release 1.4.0+build.5 is here", r"text (\d\.\d\.\d)", "1.4.0+build.5"),
+        ("Release 1.4.0. Enjoy", r"text Release (\d\.\d\.\d)", ""),
+        ("Release 1.4.0-g1f2e3d4", r"text Release (\d\.\d\.\d)-g", ""),
+        ("<b>v1.4.0</b>", r"text v(\d\.\d\.\d)", ""),
+    ],
+)
+def test_a_pattern_that_takes_a_part_of_a_version_sees_the_whole(
+    instances: list[Instance], page: str, pattern: str, seen: str
+) -> None:
+    instances[0].answers = (page,)
+    result = run(instances[:1], version=pattern, at=None)
+    assert said(result, instances) == [f"version at URL1: expected 1.4.0, got {seen}"] * bool(seen)
+
+
 def test_a_value_that_is_absent_is_said(instances: list[Instance]) -> None:
     instances[0].answers = (PAGE,)
     result = run(instances[:1], version="meta release", at=None)
@@ -191,9 +233,11 @@ def test_what_keeps_it_from_looking(instances: list[Instance], fields: dict[str,
         ({"version": "text Release .*"}, "a pattern with one group"),
         ({"version": "text Release (.*"}, "unterminated"),
         ({"version": "cookie release"}, "expected a JSON path"),
+        ({"version": "$.version"}, "expected a dotted path"),
         ({"expect": "next"}, "should match pattern"),
         ({"asks": 0}, "greater than or equal to 1"),
         ({"url": []}, "at least 1 item"),
+        ({"url": ["/version", "/version"]}, "names the same one twice"),
     ],
 )
 def test_wrong_declarations_are_refused(fields: dict[str, Any], message: str) -> None:

@@ -46,7 +46,7 @@ def url():
 
 def seer(url, name="v", **more):
     """A gate that asks for the version alone, unless `more` says otherwise."""
-    given = {"url": url, "commit": None} | more
+    given = {"url": url, "commit": None, "asks": 1} | more
     return f"id: {name}, title: It runs, version: {json.dumps(given)}"
 
 

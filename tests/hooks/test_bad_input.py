@@ -8,9 +8,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import pytest
 
+from pytest_releasegate.check import find
+from pytest_releasegate.hooks.looking import told
+from pytest_releasegate.model import Result, Status
 from tests.conftest import QUICK
 
 GATE = "id: 6.1.1, title: Release notes there, document: NOTES.md"
@@ -199,3 +203,10 @@ def _wait_for(product, gate):
                 pass
         time.sleep(0.1)
     raise AssertionError(f"gate {gate} was never recorded")
+
+
+def test_what_a_server_says_cannot_steer_the_terminal():
+    found = find("version", expected="1.4.0", actual="1.3\x1b[2J\n  1.1: passed", ok=False)
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    result = Result(gate="1.1", status=Status.FAILED, started_at=at, findings=(found,), message="a\x1b[1mb")
+    assert told(result) == "failed: a\\x1b[1mb\n  version: expected 1.4.0, got 1.3\\x1b[2J 1.1: passed"

@@ -48,7 +48,7 @@ STATE = {"during": True, "otherwise": False}
         (Functions(base="/f", functions={"a": {}, "b": {"method": "POST"}}), False),
         (FeatureFlags(url="/flags", flags={"a": True}), True),
         (FeatureFlags(query="SELECT name, state FROM flags", database="app", flags={"a": True}), False),
-        (Maintenance(mode="on", url="/", status=503), True),
+        (Maintenance(mode="on", url="/", banner="Back soon"), True),
         (Maintenance(mode="on", setting={"query": "SELECT 1", "database": "app", **STATE}), False),
         (Maintenance(mode="on", jobs={"query": "SELECT 1", "database": "app", **STATE}), False),
     ],

@@ -64,6 +64,32 @@ is asked for; grants on columns, and privileges to write, count as reaching; a f
 not callable; aggregates and functions whose body is bound (BEGIN ATOMIC) need no search_path; and one bare
 `auth.uid()` beside a wrapped one is found."""
 
+TOGETHER = """\
+## Gates that look together
+
+A gate that only waits on a network and changes nothing is looked at together with those that follow it: at most 32 at
+once in a process, at most 8 of them on one host. pytest still tells of them in their order, each with its own time;
+what a gate waits for its turn counts neither as its time nor against its `timeout`. These kinds do: `http` with GET,
+HEAD or OPTIONS, `functions` likewise, `headers`, `cookies`, `cors`, `dns`, `tcp`, `tls`, `version`, `statuspage`,
+`credential`, `incidents`, `metrics`, and `feature_flags` and `maintenance` unless they ask a database.
+
+- Nothing is looked at before what comes first: a gate of another kind, one that writes, an earlier step or target. A
+  gate that `needs` others begins when those are in the record. Python tests keep nobody waiting: a gate that
+  depends on what a test does says so by `needs`.
+- `together: false` lets a gate look alone: nothing goes on beside it, as for an answer's time that no other may
+  touch. It is no part of what the plan freezes.
+- Hooks of a conftest that pytest calls before an item (`pytest_runtest_setup`) come after the look of such a gate has
+  begun; a gate that needs what they prepare says `together: false`.
+- When a run is stopped (`-x`, Ctrl-C), looks that were begun and not told of are dropped: no result, the gate is
+  missing.
+- With xdist and `--dist load`, gates that stand side by side go to one worker, all at once. If that worker dies,
+  another looks at the rest of them one by one, so that the gate that kills workers is found; the gate that pytest had
+  come to when the first one died is an error too. With `worksteal`, or another plugin that hands out the tests, each
+  worker looks at one gate at a time.
+
+A kind of your own joins by `waits: ClassVar[bool] = True` on its class, or a property of that name, and asks each
+host within `with turn(host):` of `pytest_releasegate.turns` (`ask` of `pytest_releasegate.sources.http` does so)."""
+
 EDITORS = """\
 ## In an editor
 
@@ -131,7 +157,7 @@ def gate_files() -> str:
         if model.__module__ == rules_schema.__name__:
             inner = _inner(model).items()
             parts += [f"### {title}: keys of {name}\n\n{_table(keys)}" for name, keys in inner]
-    return "\n\n".join([parts[0], START, *parts[1:], EDITORS]) + "\n"
+    return "\n\n".join([parts[0], START, *parts[1:], TOGETHER, EDITORS]) + "\n"
 
 
 def commands() -> str:

@@ -7,12 +7,14 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from os import environ
+from threading import Lock
 from time import monotonic, sleep
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Environment, Evidence, Finding, Kept, Ok, Release, Status
 from pytest_releasegate.spellings import basic, passwords, spellings
+from pytest_releasegate.turns import queued
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -124,6 +126,8 @@ class Secrets:
         self._variables = environ if variables is None else variables
         self._known: dict[str, str] = {}
         self._words: dict[str, str] = {}
+        self._pattern: re.Pattern[str] | None = None
+        self._adding = Lock()
 
     def resolve(self, text: str, *, secret: bool = True) -> str:
         """Put in the value of each `${env:NAME}`; raises `CannotLook` when one is unset."""
@@ -138,11 +142,20 @@ class Secrets:
 
     def add(self, value: str, name: str) -> None:
         """Strike out this value from now on, and the password in it when it is a connection string."""
+        known: dict[str, str] = {}
+        words: dict[str, str] = {}
         for part in (value, *passwords(value)):
             if len(part) >= _SHORTEST_SECRET:
-                self._known |= dict.fromkeys(spellings(part), name)
+                known |= dict.fromkeys(spellings(part), name)
             elif len(part) >= _SHORTEST_WORD and not part.isdecimal():
-                self._words[part] = name
+                words[part] = name
+        with self._adding:
+            if known.items() <= self._known.items() and words.items() <= self._words.items():
+                return
+            new = not (known.keys() <= self._known.keys() and words.keys() <= self._words.keys())
+            # other dicts, since another look may be going over these
+            self._known, self._words = self._known | known, self._words | words
+            self._pattern = self._compiled() if new else self._pattern
 
     def spellings(self) -> tuple[dict[str, str], dict[str, str]]:
         """What is struck out, with its name: wherever it is found, and only where it stands alone."""
@@ -155,13 +168,16 @@ class Secrets:
 
     def scrub(self, text: str) -> str:
         """The text with each known value replaced by its reference."""
-        names = self._known | self._words
-        if not names:
+        pattern = self._pattern
+        if pattern is None:
             return text
+        clean = pattern.sub(lambda found: f"${{{self._known.get(found[0]) or self._words[found[0]]}}}", text)
+        return self._without_begun(clean)
+
+    def _compiled(self) -> re.Pattern[str]:
         whole = [re.escape(value) for value in sorted(self._known, key=len, reverse=True)]
         words = [rf"(?<!\w){re.escape(value)}(?!\w)" for value in sorted(self._words, key=len, reverse=True)]
-        clean = re.sub("|".join(whole + words), lambda found: f"${{{names[found[0]]}}}", text)
-        return self._without_begun(clean)
+        return re.compile("|".join(whole + words))
 
     def _without_begun(self, text: str) -> str:
         """The text without the beginnings of values that were cut off in the middle of them."""
@@ -252,7 +268,7 @@ class Context:
         """Seconds that one operation may still take, at most `at_most`; raises `CannotLook` when none is left."""
         if self.deadline is None:
             return at_most
-        left = self.deadline - self.clock.monotonic()
+        left = self.deadline + queued() - self.clock.monotonic()
         if left <= 0:
             raise CannotLook("the gate's time is used up", "raise its `timeout`")
         return min(left, at_most)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_releasegate.check import judge, seconds
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok, Status
+from pytest_releasegate.turns import late, queued
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Check, Context
     from pytest_releasegate.model import Evidence, Finding
 
-__all__ = ["Look", "look"]
+__all__ = ["Look", "broken", "look"]
 
 DEFAULT_TIMEOUT = timedelta(seconds=120)
 _PAUSE = 0.5
@@ -42,7 +43,7 @@ class Look:
 
 def look(check: Check, context: Context, *, timeout: timedelta | None = None) -> Look:
     """Look until it holds, or once where the check declares no `retry_for`; never raises for a check's failure."""
-    started_at, start = context.clock.now(), context.clock.monotonic()
+    started_at, start = context.clock.now(), _own(context)
     patience = seconds(getattr(check, "retry_for", None), 0.0)
     context.deadline = start + seconds(timeout, _default_timeout(check))
     attempts = 0
@@ -52,8 +53,8 @@ def look(check: Check, context: Context, *, timeout: timedelta | None = None) ->
         mark = len(context.attached)
         context.kept.clear()
         status, findings, message = _attempt(check, context)
-        tried.append(_tried(context.clock.monotonic() - start, status, findings, message))
-        now = context.clock.monotonic()
+        now = _own(context)
+        tried.append(_tried(now - start, status, findings, message))
         if status is Status.PASSED or now + _PAUSE > min(start + patience, context.deadline):
             break
         del context.attached[mark:]
@@ -67,10 +68,31 @@ def look(check: Check, context: Context, *, timeout: timedelta | None = None) ->
         attached=tuple(context.attached),
         kept=context.secrets.scrub_value(dict(context.kept)) if status is Status.PASSED else {},
         message=message,
-        started_at=started_at,
+        started_at=started_at + timedelta(seconds=late()),
         seconds=now - start,
         attempts=attempts,
     )
+
+
+def broken(check: Check, context: Context, error: BaseException) -> Look:
+    """What a look gave that ended its thread."""
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    message = context.secrets.scrub(f"the check '{check.kind}' broke: {text}")
+    return Look(
+        status=Status.ERROR,
+        findings=(),
+        attached=tuple(context.attached),
+        kept={},
+        message=message,
+        started_at=context.clock.now(),
+        seconds=0.0,
+        attempts=1,
+    )
+
+
+def _own(context: Context) -> float:
+    """The monotonic clock less what was waited in the queue, which is not the gate's own time."""
+    return context.clock.monotonic() - queued()
 
 
 def _tried(after: float, status: Status, findings: tuple[Finding, ...], message: str) -> str:

@@ -26,7 +26,7 @@ LAYERS = (
     ("checklist",),
     ("checks",),
     ("sources", "statistics"),
-    ("check", "params", "spellings"),
+    ("check", "params", "spellings", "turns"),
     ("signatures",),
     ("model", "claims", "errors", "phases", "policy", "statuses"),
 )

@@ -46,6 +46,8 @@ class Declaration:
     check: Parameters
     digest: str
     timeout: timedelta | None = None
+    together: bool = True
+    """Whether it may look beside others; how it is looked at is no part of what is declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ class _Reader:
             self.problem(self.tree.place((*route, "due")), what, "only deploy after, postdeploy, day1 and review are")
         gate = self.built(keys, item, check, self.tree.place(route), step)
         try:
-            return Declaration(gate, check, _digest(gate), keys.timeout)
+            return Declaration(gate, check, _digest(gate), keys.timeout, keys.together)
         except rfc8785.CanonicalizationError as wrong:
             self.problem(self.tree.place((*route, kind)), f"a parameter cannot be kept: {wrong}", "quote large numbers")
             return None

@@ -103,6 +103,8 @@ class GateKeys(Parameters):
     """A name; of the phase's gates that bear the same, one must hold."""
     writes: bool = False
     """It changes something for good: it runs once, and again only after `releasegate reopen`, even if it was killed."""
+    together: bool = True
+    """Whether it may look at the same time as others, if it is of a kind that only waits on a network."""
     owner: str = ""
     """Who answers for the gate."""
 

@@ -35,6 +35,7 @@ class Cookies(Parameters):
     """
 
     kind: ClassVar[str] = "cookies"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "urls"
 
     urls: Annotated[tuple[Name, ...], OneOrMore, Field(min_length=1)]

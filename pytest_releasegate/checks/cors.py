@@ -58,6 +58,7 @@ class Cors(Parameters):
     """
 
     kind: ClassVar[str] = "cors"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "url"
 
     url: Annotated[str, StringConstraints(min_length=1)]

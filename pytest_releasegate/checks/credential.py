@@ -54,6 +54,7 @@ class Credential(Parameters):
     """
 
     kind: ClassVar[str] = "credential"
+    waits: ClassVar[bool] = True
 
     service: Literal["resend", "twilio", "stripe", "supabase_storage", "s3", "smtp", "github"]
     """Whose key it is."""

@@ -55,6 +55,7 @@ class Dns(Parameters):
     """
 
     kind: ClassVar[str] = "dns"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "exactly"
 
     exactly: Records = Field(default_factory=dict)

@@ -92,6 +92,11 @@ class FeatureFlags(Parameters):
             yield find(f"flag {visible(name)}", expected="declared", actual=actual, ok=False, observe=observe)
         yield counted("flags", len(self.flags.keys() & found.states.keys()), len(self.flags))
 
+    @property
+    def waits(self) -> bool:
+        """Whether others may look at the same time: a database's connections are few."""
+        return not self.query
+
     def _read(self, context: Context) -> Flags:
         if self.query:
             return self._from_query(context)

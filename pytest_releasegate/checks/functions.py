@@ -108,6 +108,11 @@ class Functions(Parameters):
                 raise ValueError(f"{name}: the answer to HEAD has no body; use GET with `text` and `body`")
         return self
 
+    @property
+    def waits(self) -> bool:
+        """Whether others may look at the same time: functions that may change something are asked alone."""
+        return all(self._check(name, function).waits for name, function in self.functions.items())
+
     def look(self, context: Context) -> Iterator[Finding]:
         """Ask each function once; each is one finding."""
         for name, function in self.functions.items():

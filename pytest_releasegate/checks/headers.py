@@ -40,6 +40,7 @@ class Headers(Parameters):
     """
 
     kind: ClassVar[str] = "headers"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "urls"
 
     urls: Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], OneOrMore, Field(min_length=1)]

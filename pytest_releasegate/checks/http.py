@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -24,6 +23,7 @@ from pytest_releasegate.sources.jsonpaths import at_path, document, dotted
 from pytest_releasegate.sources.jsonshape import read_schema, require_schema, shaped
 from pytest_releasegate.sources.text import Expected, OneOrMore, cut, known, shown, visible
 from pytest_releasegate.sources.tls import authority_file
+from pytest_releasegate.turns import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,6 +156,11 @@ class Http(Parameters):
         return self
 
     @property
+    def waits(self) -> bool:
+        """Whether others may look at the same time: a request that may change something is made alone."""
+        return self.method in _READING
+
+    @property
     def _reads_body(self) -> bool:
         return bool(self.text or self.not_text or self.body or self.schema_ is not None)
 
@@ -193,10 +198,7 @@ class Http(Parameters):
             except CannotLook as away:
                 return replace(target, limit=limit, came=away)
 
-        if len(targets) == 1:
-            return [asked(targets[0])]
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="releasegate-http") as pool:
-            return list(pool.map(asked, targets))
+        return at_once(asked, targets, _AT_ONCE)
 
     def _away(self, target: _Target, context: Context) -> Finding | None:
         """What it says that no answer came, None where it says nothing."""

@@ -35,6 +35,7 @@ class Incidents(Parameters):
     """
 
     kind: ClassVar[str] = "incidents"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "sources"
 
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]

@@ -124,6 +124,11 @@ class Maintenance(Parameters):
             raise ValueError("a broken server answers so too; expected `banner`, `retry_after` or `setting` beside it")
         return self
 
+    @property
+    def waits(self) -> bool:
+        """Whether others may look at the same time: a database's connections are few."""
+        return not any(state and state.query for state in (self.setting, self.jobs))
+
     def look(self, context: Context) -> Iterator[Finding]:
         """Look at the setting, the pages and the jobs."""
         number = 0

@@ -55,6 +55,7 @@ class Metrics(Quantiles):
     """
 
     kind: ClassVar[str] = "metrics"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "error_rate"
 
     url: str = ""

@@ -39,6 +39,7 @@ class Statuspage(Parameters):
     """
 
     kind: ClassVar[str] = "statuspage"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "url"
 
     url: Annotated[str, Field(min_length=1), AfterValidator(absolute)]

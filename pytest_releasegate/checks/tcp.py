@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from errno import EADDRNOTAVAIL, EAFNOSUPPORT, ECONNREFUSED, ENETUNREACH
 from socket import AF_INET6
@@ -17,6 +16,7 @@ from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, format_duration, format_seconds, parse_duration
 from pytest_releasegate.sources.sockets import FAMILIES, Line, addresses, split_address
 from pytest_releasegate.sources.text import Expected, OneOrMore, fill, occurs
+from pytest_releasegate.turns import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +60,7 @@ class Tcp(Parameters):
     """
 
     kind: ClassVar[str] = "tcp"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "open"
 
     open: Annotated[tuple[Port, ...], OneOrMore] = ()
@@ -93,9 +94,12 @@ class Tcp(Parameters):
         limit = context.remaining(self.within.total_seconds())
         names = [context.resolve(text, secret=False) for text in self.open]
         closed = [context.resolve(text, secret=False) for text in self.closed]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            opened = list(pool.map(lambda name: self._open_looks(name, limit), names))
-            shut = list(pool.map(lambda name: _looks(name, limit), closed))
+        looked = at_once(
+            lambda ask: self._open_looks(ask[0], limit) if ask[1] else _looks(ask[0], limit),
+            [*((name, True) for name in names), *((name, False) for name in closed)],
+            _AT_ONCE,
+        )
+        opened, shut = looked[: len(names)], looked[len(names) :]
         for looks in opened:
             for one in looks:
                 yield from self._answers(one, context)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urljoin, urlsplit
@@ -18,6 +17,7 @@ from pytest_releasegate.sources import certificates, tls, webheaders
 from pytest_releasegate.sources.http import Query, ask, public_url
 from pytest_releasegate.sources.starttls import NoTls
 from pytest_releasegate.sources.text import OneOrMore
+from pytest_releasegate.turns import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +60,7 @@ class Tls(Parameters):
     """
 
     kind: ClassVar[str] = "tls"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "endpoints"
 
     endpoints: Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], OneOrMore, Field(min_length=1)]
@@ -174,8 +175,7 @@ class Tls(Parameters):
             name = f"{endpoint} further addresses"
             yield find(name, expected="all looked at", actual=actual, ok=Ok.CANNOT_TELL, observe=True)
         limit = min(self._limit(context), _OTHERS_SECONDS)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = list(pool.map(lambda one: _session(one, limit), each))
+        found = at_once(lambda one: _session(one, limit), each, _AT_ONCE)
         for one, session in zip(each, found, strict=True):
             if isinstance(session, CannotLook):
                 actual = session.what.removeprefix(f"{one}: ")

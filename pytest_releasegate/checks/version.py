@@ -67,6 +67,7 @@ class Version(Parameters):
     """
 
     kind: ClassVar[str] = "version"
+    waits: ClassVar[bool] = True
     shorthand: ClassVar[str] = "url"
 
     url: Annotated[tuple[str, ...], OneOrMore, Field(min_length=1)]

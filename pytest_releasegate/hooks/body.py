@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import subprocess
 from dataclasses import dataclass
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, TestCase
 
 import pytest
 
-__all__ = ["Body"]
+__all__ = ["Body", "blob_of", "first_line"]
 
 
 @dataclass
@@ -59,3 +60,22 @@ def _unawaited(item: pytest.Function) -> str:
     case = getattr(item, "cls", None)
     plain = inspect.isclass(case) and issubclass(case, TestCase) and not issubclass(case, IsolatedAsyncioTestCase)
     return "a coroutine that nobody awaits: use unittest.IsolatedAsyncioTestCase" if plain else ""
+
+
+def blob_of(item: pytest.Item) -> str:
+    """The git blob id of the test's file, so that the record says which code has looked."""
+    try:
+        done = subprocess.run(
+            ["git", "hash-object", str(item.path)], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def first_line(report: pytest.TestReport, error: BaseException | None) -> str:
+    """The first line of why a test failed or was skipped, with the kind of error where that says more."""
+    text = str(error) if error else str(report.longrepr)
+    name = type(error).__name__ if error else ""
+    first = next((line.strip() for line in text.splitlines() if line.strip()), name or "no reason given")
+    return first if name in {"", "AssertionError", "Failed", "Skipped"} else f"{name}: {first}"

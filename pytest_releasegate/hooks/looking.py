@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from pytest_releasegate.check import find, judge
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.execution import look
+from pytest_releasegate.hooks.ahead import ahead_of
 from pytest_releasegate.hooks.arriving import is_undeployed
-from pytest_releasegate.hooks.body import Body
-from pytest_releasegate.hooks.together import forget, shared_by
+from pytest_releasegate.hooks.body import Body, blob_of, first_line
+from pytest_releasegate.hooks.together import forget
 from pytest_releasegate.lifecycle.arrival import sees_arrival
 from pytest_releasegate.lifecycle.standings import standings_of
 from pytest_releasegate.model import ASKS_PEOPLE, NEEDS_DEPLOYMENT, Claims, Result, Status
@@ -21,11 +20,12 @@ from pytest_releasegate.report.text import one_line, plain
 from pytest_releasegate.verdict import HOLDS, UNDEPLOYED, prior, stand
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from datetime import datetime
 
     from pytest_releasegate.check import Context
     from pytest_releasegate.checklist.loader import Declaration
+    from pytest_releasegate.hooks.collect import GateItem
     from pytest_releasegate.hooks.session import GateSession
     from pytest_releasegate.model import Finding, Gate
     from pytest_releasegate.verdict import Standing
@@ -54,27 +54,13 @@ class GateNotGreen(AssertionError):
 
 def look_at(item: pytest.Item, session: GateSession, declaration: Declaration) -> None:
     """Look at a declarative gate: raises `GateNotGreen`, skips with the reason, or returns when it passed."""
-    gate = declaration.gate
-    standing = _before(session, declaration)
-    if standing:
-        _stop(*standing)
-        return
-    missing = _unmet(session, gate)
-    if missing:
-        result = _result(session, declaration, Status.ERROR, session.clock.now(), message=missing)
-        item.stash[LOOKED] = Looked(result)
-        raise GateNotGreen(missing)
-    if begun := session.begin(gate):
-        item.stash[LOOKED] = Looked(_result(session, declaration, Status.ERROR, session.clock.now(), message=begun))
-        raise GateNotGreen(begun)
-    if gate.writes:
-        forget(item)
-    context = session.context()
-    context.shared = shared_by(item)
-    seen = look(declaration.check, context, timeout=declaration.timeout)  # type: ignore[arg-type]
-    if gate.writes:
-        # what it saw itself may be of before it wrote
-        forget(item)
+    ahead, gate_item = ahead_of(item), cast("GateItem", item)
+    ahead.reach(gate_item, _may())
+    seen = ahead.take(gate_item)
+    if seen is None:
+        if not _ready(item, session, declaration):
+            return
+        seen = ahead.look(gate_item, session)
     result = _result(
         session,
         declaration,
@@ -90,6 +76,34 @@ def look_at(item: pytest.Item, session: GateSession, declaration: Declaration) -
     item.stash[LOOKED] = Looked(result, {evidence.sha256: body for evidence, body in seen.attached})
     if seen.status is not Status.PASSED:
         raise GateNotGreen(told(result))
+
+
+def _ready(item: pytest.Item, session: GateSession, declaration: Declaration) -> bool:
+    """Whether it is the gate's time to look: raises or skips otherwise, or says no where a person has spoken."""
+    standing = _before(session, declaration)
+    if standing:
+        _stop(*standing)
+        return False
+    if unmet := _unmet(session, declaration.gate) or session.begin(declaration.gate):
+        item.stash[LOOKED] = Looked(_result(session, declaration, Status.ERROR, session.clock.now(), message=unmet))
+        raise GateNotGreen(unmet)
+    return True
+
+
+def _may() -> Callable[[GateItem, GateSession], bool]:
+    """Tells whether gates could look now, before their turn has come; the record is read once for all of them."""
+    known: dict[int, dict[str, Standing]] = {}
+
+    def read(session: GateSession) -> dict[str, Standing]:
+        if id(session) not in known:
+            known[id(session)] = _standings(session)
+        return known[id(session)]
+
+    def may(item: GateItem, session: GateSession) -> bool:
+        gate = item.declaration.gate
+        return _before(session, item.declaration) is None and not _unmet(session, gate, read)
+
+    return may
 
 
 def told(result: Result) -> str:
@@ -119,7 +133,13 @@ def _stop(status: Status, reason: str) -> None:
     pytest.skip(f"{status.value.replace('_', ' ')}: {reason}")
 
 
-def _unmet(session: GateSession, gate: Gate) -> str:
+def _standings(session: GateSession) -> dict[str, Standing]:
+    if session.store is None or not session.release.id:
+        return stand(session.plan, [], Claims(), session.release, session.clock.now())
+    return standings_of(session.store, session.release, session.plan, session.clock.now())
+
+
+def _unmet(session: GateSession, gate: Gate, read: Callable[[GateSession], dict[str, Standing]] = _standings) -> str:
     """Why the gate cannot look yet; waits for gates that another worker is looking at."""
     if gate.phase in NEEDS_DEPLOYMENT and is_undeployed(session) and not sees_arrival(gate):
         return UNDEPLOYED
@@ -128,18 +148,12 @@ def _unmet(session: GateSession, gate: Gate) -> str:
     patience = _PATIENCE if session.worker else 0.0
     start = session.clock.monotonic()
     while True:
-        standings = _standings(session)
+        standings = read(session)
         unmet = [standings[need] for need in gate.needs if standings[need].status not in HOLDS]
         waiting = any(row.status is Status.MISSING for row in unmet)
         if not waiting or session.clock.monotonic() - start > patience:
             return "; ".join(f"needs {row.gate.id}, which is {row.status}" for row in unmet)
         session.clock.sleep(_POLL)
-
-
-def _standings(session: GateSession) -> dict[str, Standing]:
-    if session.store is None or not session.release.id:
-        return stand(session.plan, [], Claims(), session.release, session.clock.now())
-    return standings_of(session.store, session.release, session.plan, session.clock.now())
 
 
 def _result(
@@ -176,19 +190,19 @@ class Probe:
             self.called = True
             self._called(expectation, report, error)
         elif report.failed:
-            self.status, self.message = Status.ERROR, f"{when} failed: {_first_line(report, error)}"
+            self.status, self.message = Status.ERROR, f"{when} failed: {first_line(report, error)}"
         elif report.skipped:
             self._called("skipped", report, error)
 
     def _called(self, outcome: str, report: pytest.TestReport, error: BaseException | None) -> None:
         if outcome == "skipped":
-            self.status, self.message = Status.INCONCLUSIVE, f"skipped: {_first_line(report, error)}"
+            self.status, self.message = Status.INCONCLUSIVE, f"skipped: {first_line(report, error)}"
         elif outcome == "xfail":
             self.status, self.message = Status.FAILED, "the test is marked as expected to fail"
         elif isinstance(error, CannotLook):
             self.status, self.message = Status.ERROR, str(error)
         elif outcome == "failed" or error is not None:
-            self.findings.append(find("the test", expected="passes", actual=_first_line(report, error), ok=False))
+            self.findings.append(find("the test", expected="passes", actual=first_line(report, error), ok=False))
         elif wrong := self.body.wrong():
             self.findings.append(find("the test", expected="passes", actual=wrong, ok=False))
         else:
@@ -292,7 +306,7 @@ class Looker:
             evidence=tuple(evidence for evidence, _ in attached),
             kept=self.session.secrets.scrub_value(dict(probe.context.kept)),
             seconds=probe.seconds,
-            code=_blob(item),
+            code=blob_of(item),
         )
         return Looked(result, {evidence.sha256: body for evidence, body in attached})
 
@@ -330,21 +344,3 @@ def _scrub(report: pytest.TestReport, session: GateSession) -> None:
         if clean != text:
             report.longrepr = clean
     report.sections = [(name, session.secrets.scrub(text)) for name, text in report.sections]
-
-
-def _first_line(report: pytest.TestReport, error: BaseException | None) -> str:
-    text = str(error) if error else str(report.longrepr)
-    name = type(error).__name__ if error else ""
-    first = next((line.strip() for line in text.splitlines() if line.strip()), name or "no reason given")
-    return first if name in {"", "AssertionError", "Failed", "Skipped"} else f"{name}: {first}"
-
-
-def _blob(item: pytest.Item) -> str:
-    """The git blob id of the test's file, so that the record says which code has looked."""
-    try:
-        done = subprocess.run(
-            ["git", "hash-object", str(item.path)], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()

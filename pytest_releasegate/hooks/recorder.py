@@ -9,6 +9,7 @@ import pytest
 from pytest_releasegate.checklist.python_gates import case_of
 from pytest_releasegate.errors import ExitCode, RecordError
 from pytest_releasegate.hooks import asking
+from pytest_releasegate.hooks.blocks import joins
 from pytest_releasegate.lifecycle.arrival import arrival
 from pytest_releasegate.model import Decision, Result, Status, StepEvent
 from pytest_releasegate.report.view import view
@@ -106,7 +107,9 @@ class Recorder:
             self.stored.add(report.nodeid)
             self._store(text)
         elif gate and when == "???":
-            self._lost(report.nodeid, "the worker crashed while looking")
+            declaration = self.session.checklist.by_id.get(gate)
+            beside = " at it, or at a gate beside it" if declaration and joins(declaration) else ""
+            self._lost(report.nodeid, f"the worker crashed while looking{beside}")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A module that cannot be imported makes its own gates errors, and nothing else."""

@@ -10,7 +10,8 @@ import pytest
 
 from pytest_releasegate.checklist.conditions import parse
 from pytest_releasegate.errors import UsageProblem
-from pytest_releasegate.hooks import asking, fixtures
+from pytest_releasegate.hooks import ahead, asking, fixtures
+from pytest_releasegate.hooks.ahead import Ahead
 from pytest_releasegate.hooks.arriving import Arriving
 from pytest_releasegate.hooks.collect import Collector
 from pytest_releasegate.hooks.looking import Looker
@@ -85,6 +86,7 @@ def _browsers(config: pytest.Config, sessions: list[GateSession]) -> list[tuple[
 
 def _looking(sessions: list[GateSession]) -> Iterator[tuple[object, str]]:
     """What collects the gates and looks at them, with the names to register it by; also in a worker."""
+    yield Ahead(sessions[0]), ahead.NAME
     if len(sessions) == 1:
         yield Collector(sessions[0]), "releasegate-collector"
         yield Looker(sessions[0]), "releasegate-looker"

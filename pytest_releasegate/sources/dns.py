@@ -16,6 +16,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import format_seconds
 from pytest_releasegate.sources.sockets import Address, Line, addresses, split_address
 from pytest_releasegate.sources.text import visible
+from pytest_releasegate.turns import turn
 
 __all__ = ["TYPES", "Record", "Reply", "ask", "followed", "server_address", "system_servers", "wire_name"]
 
@@ -101,9 +102,10 @@ def ask(server: Address, name: str, kind: str, limit: float) -> Reply:
     number, query = _query(name, kind)
     where = f"{server[0]}:{server[1]}"
     try:
-        message = _over_udp(server, number, query, limit)
-        if struct.unpack("!H", message[2:4])[0] & _TRUNCATED:
-            message = _over_tcp(server, query, limit)
+        with turn(server[0]):
+            message = _over_udp(server, number, query, limit)
+            if struct.unpack("!H", message[2:4])[0] & _TRUNCATED:
+                message = _over_tcp(server, query, limit)
         return _read(message, number, query, TYPES[kind], where)
     except TimeoutError:
         hint = "is it a name server, and the network open?"

@@ -24,6 +24,7 @@ from pytest_releasegate.sources.httpfaults import (
     timed_out,
 )
 from pytest_releasegate.sources.text import decoded, visible
+from pytest_releasegate.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,11 +85,12 @@ class Answer:
 def ask(query: Query, *, clock: Clock, limit: float) -> Answer:
     """Ask once, in at most `limit` seconds all told; raises `CannotLook`, `TimedOut` or `RedirectLoop`."""
     _validate(query.url)
-    exchange = _Exchange(query, clock, limit)
-    # In a thread of its own, because neither a name lookup nor headers that drip in can be bounded otherwise.
-    thread = Thread(target=exchange.run, name="releasegate-http", daemon=True)
-    thread.start()
-    thread.join(limit + _SLACK)
+    with turn(urlsplit(query.url).hostname or ""):
+        exchange = _Exchange(query, clock, limit)
+        # In a thread of its own, because neither a name lookup nor headers that drip in can be bounded otherwise.
+        thread = Thread(target=exchange.run, name="releasegate-http", daemon=True)
+        thread.start()
+        thread.join(limit + _SLACK)
     if exchange.failure is not None:
         raise explained(exchange.failure, query.url, limit, exchange.proxies) from None
     if exchange.answer is None:

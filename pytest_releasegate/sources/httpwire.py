@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import socket
+from contextlib import suppress
 from http.client import HTTPResponse
+from pathlib import Path
+from ssl import SSLContext, SSLError
 from typing import TYPE_CHECKING, Any
 
 from requests import Session
@@ -12,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources.httpfaults import TooMuch, require_elsewhere
@@ -127,10 +131,41 @@ def _addresses(name: str, port: int, version: int) -> list[str]:
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
+_Bundle = tuple[str, int, int]
+_FREE: dict[_Bundle, list[SSLContext]] = {}
+"""Contexts that trust a bundle of authorities and that nobody uses now: reading one takes longer than an answer."""
+
+
 class _Adapter(HTTPAdapter):
     def __init__(self, pools: dict[str, type[HTTPConnectionPool]]) -> None:
         self._pools = pools
+        self._taken: list[tuple[_Bundle, SSLContext]] = []
         super().__init__()
+
+    def cert_verify(self, conn: Any, *args: Any, **more: Any) -> None:
+        untyped: Any = super()
+        untyped.cert_verify(conn, *args, **more)
+        if conn.ca_certs and conn.proxy is None:
+            with suppress(SSLError):  # a file that is no bundle: urllib3 says so
+                conn.conn_kw["ssl_context"] = self._trusting(conn.ca_certs)
+                conn.ca_certs = None
+
+    def _trusting(self, bundle: str) -> SSLContext:
+        stat = Path(bundle).stat()
+        key = bundle, stat.st_mtime_ns, stat.st_size
+        try:
+            made = _FREE.setdefault(key, []).pop()
+        except IndexError:
+            made = create_urllib3_context()
+            made.load_verify_locations(bundle)
+        self._taken.append((key, made))
+        return made
+
+    def close(self) -> None:
+        super().close()
+        while self._taken:
+            key, made = self._taken.pop()
+            _FREE[key].append(made)  # never two exchanges at a time: urllib3 sets one up for each connection
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, **more)

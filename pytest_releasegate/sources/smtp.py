@@ -15,6 +15,7 @@ from pytest_releasegate.params import format_seconds
 from pytest_releasegate.sources.answers import Away, bare
 from pytest_releasegate.sources.tls import authority_file
 from pytest_releasegate.sources.vendors import Key, Told
+from pytest_releasegate.turns import turn
 
 if TYPE_CHECKING:
     from pytest_releasegate.check import Context
@@ -44,8 +45,9 @@ def sign_in(key: Key, context: Context) -> Told:
 
     # in a thread of its own, because lines that drip in cannot be bounded otherwise
     thread = Thread(target=talk, name="releasegate-smtp", daemon=True)
-    thread.start()
-    thread.join(limit + _SLACK)
+    with turn(urlsplit(key.api if "://" in key.api else f"smtp://{key.api}").hostname or ""):
+        thread.start()
+        thread.join(limit + _SLACK)
     if not told:
         raise Away(f"{bare(key.api)}: no full answer within {format_seconds(limit)}")
     if isinstance(told[0], Exception):

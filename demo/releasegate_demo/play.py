@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BEFORE_DEPLOYMENT", "WITHHELD", "play"]
 
-BEFORE_DEPLOYMENT = frozenset({"log", "guards"})
+BEFORE_DEPLOYMENT = frozenset({"log", "guards", "mail"})
 """The breaks that are there before the release goes out; the others come with it."""
 
 WITHHELD = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
@@ -40,13 +41,38 @@ def validate(model: type[Model], value: Any, tree: Tree, route: Route) -> Model 
     try:
         return model.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as wrong:
-        seen = set()
-        for error in wrong.errors(include_url=False):
-            problem = _problem(model, error, tree, route)
-            if problem not in seen:
-                seen.add(problem)
-                tree.problems.append(problem)
+        errors = [error for error in wrong.errors(include_url=False) if not _told_by_its_parts(error)]
+        tree.problems += _joined([_problem(model, error, tree, route) for error in errors])
         return None
+
+
+def _told_by_its_parts(error: ErrorDetails) -> bool:
+    """Whether a list is long enough and counts as too short only because of what is wrong in it."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
+
+
+def _joined(problems: list[Problem]) -> list[Problem]:
+    """Each problem once, and as one what several forms of a value expected of the same text."""
+    found: dict[tuple[object, str], dict[str, Problem]] = {}
+    for problem in problems:
+        wanted, got = _split(problem)
+        found.setdefault((problem.place, got or problem.what), {}).setdefault(wanted, problem)
+    return [_one(got, alike) for (_, got), alike in found.items()]
+
+
+def _one(got: str, alike: dict[str, Problem]) -> Problem:
+    first, *others = alike.values()
+    if not others:
+        return first
+    hint = next((problem.hint for problem in alike.values() if problem.hint), "")
+    wanted = " or ".join(dict.fromkeys(text.removeprefix("expected ") for text in alike))
+    return replace(first, what=f"expected {wanted}{got}", hint=hint)
+
+
+def _split(problem: Problem) -> tuple[str, str]:
+    """What was expected of a value, and what was got, where the problem says both."""
+    wanted, comma, got = problem.what.rpartition(", got the ")
+    return (wanted, comma + got) if comma and wanted.startswith("expected ") else (problem.what, "")
 
 
 def known_keys(model: type[Parameters]) -> dict[str, str]:
@@ -79,8 +105,10 @@ def _problem(model: type[Parameters], error: ErrorDetails, tree: Tree, start: Ro
         is_key = last == "[key]"
         role = "a key here" if is_key else f"in '{named[-1]}'" if isinstance(error["loc"][-1], int) else f"the {last}"
         return Problem(tree.place(route, key=is_key), f"'{error['input']}' cannot be {role}", hint)
-    text = error["msg"].removeprefix("Value error, ")
-    return Problem(tree.place(route), text if "got" in text else f"{text[:1].lower()}{text[1:]}, got {got}")
+    text, _, hint = error["msg"].removeprefix("Value error, ").partition("\n")
+    if "got" not in text and not isinstance(error["input"], dict | list):
+        text = f"{text[:1].lower()}{text[1:]}, got {got}"
+    return Problem(tree.place(route), text, hint.strip())
 
 
 def _owner(model: type[Parameters], error: ErrorDetails) -> type[Parameters]:

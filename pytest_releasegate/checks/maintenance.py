@@ -146,12 +146,12 @@ class Maintenance(Parameters):
         wanted, other = (state.during, state.otherwise) if on else (state.otherwise, state.during)
         words = {"mode": ("on", "off"), "background jobs": ("paused", "running")}[name]
         meant, opposite = words if on else words[::-1]
-        expected = f"{meant} ({_written(wanted)})"
+        expected = _told(meant, wanted)
         found = _of_database(state, context) if state.query else self._of_page(state, context)
         if found is None:
             return find(name, expected=expected, actual="no value", ok=Ok.CANNOT_TELL)
         same = _meant(found) == _meant(wanted)
-        known = f"{opposite} ({_written(found)})" if _meant(found) == _meant(other) else _written(found)
+        known = _told(opposite, found) if _meant(found) == _meant(other) else _written(found)
         return find(name, expected=expected, actual=expected if same else known, ok=same)
 
     def _of_page(self, state: State, context: Context) -> Any:
@@ -200,6 +200,11 @@ def _meant(value: Any) -> str:
     """The value as a text to compare; `on` is what YAML reads as true, and what a column of booleans holds."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return {"true": "on", "false": "off"}.get(text, text)
+
+
+def _told(word: str, value: Any) -> str:
+    """What a value means, with the value where it is another word."""
+    return word if _written(value) == word else f"{word} ({_written(value)})"
 
 
 def _written(value: Any) -> str:

@@ -134,9 +134,12 @@ class Visitor:
         if login is None:
             raise CannotLook(f"{who} has fields, and no `login` says where to sign in", "declare `login`")
         if login.csrf or login.page:
-            self.send(login.page or login.url)
-        if login.csrf and not self.csrf:
-            raise CannotLook(f"{self.url(login.page or login.url)} holds no '{login.csrf}'", "name its hidden field")
+            form = self.send(login.page or login.url)
+            if login.csrf and not self.csrf:
+                where = self.url(login.page or login.url)
+                if form.status >= 300:
+                    raise CannotLook(f"{where} answered {form.status} {form.reason}", "does it show the form to sign in?")
+                raise CannotLook(f"{where} holds no '{login.csrf}'", "name its hidden field, `<meta>` or cookie")
         sent = {name: self.context.resolve(text) for name, text in fields.items()}
         if forged:
             self.csrf = ""

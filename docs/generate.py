@@ -70,8 +70,8 @@ TOGETHER = """\
 A gate that only waits on a network and changes nothing is looked at together with those that follow it: at most 32 at
 once in a process, at most 8 of them on one host. pytest still tells of them in their order, each with its own time;
 what a gate waits for its turn counts neither as its time nor against its `timeout`. These kinds do: `http` with GET,
-HEAD or OPTIONS, `functions` likewise, `headers`, `cookies`, `cors`, `dns`, `tcp`, `tls`, `version`, `statuspage`,
-`credential`, `incidents`, `metrics`, and `feature_flags` and `maintenance` unless they ask a database.
+HEAD or OPTIONS, `functions` likewise, `headers`, `cookies`, `cors`, `robots`, `banner`, `dns`, `tcp`, `tls`, `version`,
+`statuspage`, `credential`, `incidents`, `metrics`, and `feature_flags` and `maintenance` unless they ask a database.
 
 - Nothing is looked at before what comes first: a gate of another kind, one that writes, an earlier step or target. A
   gate that `needs` others begins when those are in the record. Python tests keep nobody waiting: a gate that

@@ -132,7 +132,10 @@ class Secrets:
     def resolve(self, text: str, *, secret: bool = True) -> str:
         """Put in the value of each `${env:NAME}`; raises `CannotLook` when one is unset."""
 
+        __tracebackhide__ = True
+
         def value(match: re.Match[str]) -> str:
+            __tracebackhide__ = True
             found = self._lookup(match)
             if secret or _SECRET_NAME.search(match["name"]):
                 self.add(found, f"env:{match['name']}")
@@ -220,6 +223,7 @@ class Secrets:
         return [self.scrub_value(part) for part in value] if isinstance(value, list | tuple) else value
 
     def _lookup(self, match: re.Match[str]) -> str:
+        __tracebackhide__ = True
         source, name = match["source"], match["name"]
         if source != "env":
             raise CannotLook(f"reference {match[0]}: unknown source '{source}'", "known: env, value")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.counting import Counted
     from pytest_releasegate.model import Attestation, Claims, Gate, Plan, PlannedGate, Release, Result, SignOff, Waiver
 
-__all__ = ["HOLDS", "PRECEDENCE", "Standing", "prior", "stand"]
+__all__ = ["BEFORE_DEPLOYMENT", "HOLDS", "PRECEDENCE", "Standing", "prior", "stand"]
 
 PRECEDENCE = (
     Status.FAILED,
@@ -36,7 +36,8 @@ PRECEDENCE = (
 )
 """From worst to best: a gate's row is the worst of its cases."""
 
-_BEFORE_DEPLOYMENT = {(Phase.PREDEPLOY, ""), (Phase.DEPLOY, "before")}
+BEFORE_DEPLOYMENT = {(Phase.PREDEPLOY, ""), (Phase.DEPLOY, "before")}
+"""The phases and steps whose gates have to hold when the release is deployed."""
 _AFTER_DEPLOYMENT = {Phase.DEPLOY, Phase.POSTDEPLOY, Phase.DAY1, Phase.REVIEW}
 HOLDS = frozenset({Status.PASSED, Status.ATTESTED, Status.WAIVED, Status.NOT_APPLICABLE, Status.NOT_DUE})
 """The statuses that stand in nobody's way."""
@@ -173,12 +174,24 @@ class _Gate:
 
     def _case(self, row: Result | None, rows: Sequence[Result]) -> tuple[Status, str, Result | None]:
         if row is None:
-            reason = "looked at, but not as declared now or not at its time" if rows else "not looked at"
-            return Status.MISSING, reason, None
+            return Status.MISSING, self._unlooked(rows), None
         span = self.gate.valid_for
         if row.status is Status.PASSED and span and row.started_at + span < self._moment():
             return Status.MISSING, f"stale: passed {row.started_at:%Y-%m-%d %H:%M} UTC, valid for {span}", row
         return row.status, _told(row), row
+
+    def _unlooked(self, rows: Sequence[Result]) -> str:
+        """Why none of the looks counts."""
+        own = [row for row in rows if row.gate_digest == self.planned.digest]
+        if not own:
+            return "looked at, but not as declared now" if rows else "not looked at"
+        if any(self._in_time(self._told_at(row)) for row in own):
+            return "looked at, but not as declared now or not at its time"
+        if self._must_hold_by is not None:
+            return "looked at only after the deployment, before which it had to hold"
+        if self.gate.due is not None:
+            return "looked at only before it was due"
+        return "looked at only before the deployment, after which it has to hold"
 
     def _waived(self, row: Standing, claims: Counted) -> Standing:
         """The failure with what accepts it; a waiver that does not count, or no longer, is told beside it."""
@@ -225,7 +238,7 @@ class _Gate:
             return False
         if self._must_hold_by is not None:
             return self._is_early_enough(at)
-        return (gate.phase, gate.step) in _BEFORE_DEPLOYMENT or gate.phase not in _AFTER_DEPLOYMENT or at >= deployed
+        return (gate.phase, gate.step) in BEFORE_DEPLOYMENT or gate.phase not in _AFTER_DEPLOYMENT or at >= deployed
 
     def _told_at(self, row: Result) -> datetime:
         """The instant that a look speaks of: a version that was waited for was seen when the look ended."""
@@ -235,7 +248,7 @@ class _Gate:
     @property
     def _must_hold_by(self) -> datetime | None:
         """The deployment, where the gate had to hold by then."""
-        early = (self.gate.phase, self.gate.step) in _BEFORE_DEPLOYMENT and self.put_off is None
+        early = (self.gate.phase, self.gate.step) in BEFORE_DEPLOYMENT and self.put_off is None
         return self.release.deployed_at if early else None
 
     def _is_early_enough(self, at: datetime) -> bool:

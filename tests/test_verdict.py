@@ -219,7 +219,7 @@ def test_case_that_is_not_in_the_plan_can_only_harm() -> None:
 def test_result_of_another_declaration_does_not_count() -> None:
     standing = stood(planned(), result(gate_digest="of yesterday"))
     assert standing.status is Status.MISSING
-    assert standing.reason == "looked at, but not as declared now or not at its time"
+    assert standing.reason == "looked at, but not as declared now"
     assert stood(planned(), result(Status.FAILED, gate_digest="old"), result()).status is Status.PASSED
 
 

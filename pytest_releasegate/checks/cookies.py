@@ -10,6 +10,7 @@ from pydantic import Field, StrictBool, StrictInt, StringConstraints
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, format_duration
+from pytest_releasegate.sources.httpsend import Headers
 from pytest_releasegate.sources.setcookie import Cookie, read
 from pytest_releasegate.sources.text import OneOrMore, shown
 from pytest_releasegate.sources.webpages import fetch, not_the_page, place
@@ -54,7 +55,7 @@ class Cookies(Parameters):
     """Whether each must be without `Domain`, and so out of reach for other hosts of the domain."""
     longest: Duration | None = None
     """The longest that one may be kept; one without a lifetime ends with the browser and is within any."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     """Headers to send; values may hold references such as `Bearer ${env:TOKEN}`."""
     status: Annotated[tuple[StrictInt, ...], OneOrMore, Field(min_length=1)] = (200,)
     """The status, or the list of them, of the pages meant."""

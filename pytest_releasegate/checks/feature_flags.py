@@ -14,6 +14,7 @@ from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.answers import Away, answered, document, private_url, require_ok
 from pytest_releasegate.sources.flags import Flags, Shape, once_each
+from pytest_releasegate.sources.httpsend import Headers
 from pytest_releasegate.sources.paging import require_whole
 from pytest_releasegate.sources.postgres import connect, first_rows, one_statement
 from pytest_releasegate.sources.text import visible
@@ -58,7 +59,7 @@ class FeatureFlags(Parameters):
     """The field of a list's item that names the flag."""
     state: str = "enabled"
     """The field of an item, or of an object by flag, that holds its state; dots lead into it."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     """Headers to send; values may hold references such as `Bearer ${env:TOKEN}`."""
     ca: str = ""
     """A file with the certificate authority to trust, relative to the root; may hold references."""

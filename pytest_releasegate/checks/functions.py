@@ -13,6 +13,7 @@ from pytest_releasegate.checks.http import Http
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters
+from pytest_releasegate.sources.httpsend import Headers
 from pytest_releasegate.sources.jsonpaths import dotted
 from pytest_releasegate.sources.text import Expected, OneOrMore, known, shown
 
@@ -88,7 +89,7 @@ class Functions(Parameters):
     """The method for all; on a protected environment all but GET, HEAD and OPTIONS need `writes_through_app`."""
     status: Annotated[tuple[Code, ...], OneOrMore, Field(min_length=1)] = (200,)
     """The status for all, or the list of statuses, that are as expected."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     """Headers to send; values may hold references such as `Bearer ${env:TOKEN}`."""
     within: Duration | None = None
     """The longest that each answer may take."""

@@ -17,7 +17,7 @@ from pytest_releasegate.sources.anypage import not_its_own
 from pytest_releasegate.sources.http import Answer, Query, ask
 from pytest_releasegate.sources.httpexpected import header_finding, text_finding
 from pytest_releasegate.sources.httpfaults import RedirectLoop, TimedOut, Unreachable, public_url
-from pytest_releasegate.sources.httpsend import Auth, authorization, form_body, json_body, raw_body
+from pytest_releasegate.sources.httpsend import Auth, Headers, authorization, form_body, json_body, raw_body
 from pytest_releasegate.sources.httpshown import evidence, led_to
 from pytest_releasegate.sources.jsonpaths import at_path, document, dotted
 from pytest_releasegate.sources.jsonshape import read_schema, require_schema, shaped
@@ -78,7 +78,7 @@ class Http(Parameters):
     """Several of them instead of `url`, asked at once; each must answer, and each has findings of its own."""
     method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """The request's method; on a protected environment all but GET, HEAD and OPTIONS need `writes_through_app`."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     """Headers to send; values may hold references such as `Bearer ${env:TOKEN}`."""
     auth: Auth | None = None
     """Who asks, by reference: `{bearer: '${env:TOKEN}'}` or `{basic: {user: ops, password: '${env:PASSWORD}'}}`."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from datetime import timedelta
+from os import environ
 from typing import TYPE_CHECKING
 
 from pytest_releasegate.check import Secrets
@@ -14,6 +17,7 @@ from pytest_releasegate.counting import count
 from pytest_releasegate.errors import CannotLook, ExitCode, Problem, RecordError
 from pytest_releasegate.lifecycle.standings import claims_of
 from pytest_releasegate.report.listing import coverage
+from pytest_releasegate.report.text import count as amount
 
 if TYPE_CHECKING:
     import argparse
@@ -21,16 +25,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pytest_releasegate.commands._place import Place
-    from pytest_releasegate.model import Environment
+    from pytest_releasegate.model import Environment, Gate, Plan
 
 __all__ = ["arguments", "run"]
 
 _SOON = timedelta(days=30)
+_VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--resolve", action="store_true", help="also try every reference of the environment")
+    parser.add_argument("--resolve", action="store_true", help="also try every reference of environment and gates")
     parser.add_argument("--strict", action="store_true", help="a hint is a mistake too")
     place_arguments(parser)
 
@@ -42,13 +47,14 @@ def run(asked: argparse.Namespace) -> ExitCode:
     plan = here.plan()
     kinds = Counter(planned.gate.kind for planned in plan.gates)
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    say(f"{len(plan.gates)} gates in {len({planned.gate.item.id for planned in plan.gates})} items: {listed}")
+    items = {planned.gate.item.id for planned in plan.gates}
+    say(f"{amount(len(plan.gates), 'gate')} in {amount(len(items), 'item')}: {listed}")
     say(*([coverage(plan.gates)] if any(planned.gate.kind == "attest" for planned in plan.gates) else []))
     found = [*hints(plan, here.root), *_expiring(here, asked.clock.now())]
     say(*(line for problem in found for line in problem.lines()))
-    unset = list(_unset(here.identity.environment)) if asked.resolve else []
+    unset = [*_unset(here.identity.environment), *_unset_in(plan)] if asked.resolve else []
     if asked.resolve:
-        say(*(unset or [f"every reference of {here.identity.environment.name} resolves"]))
+        say(*(unset or [f"every reference of {here.identity.environment.name} and of the gates resolves"]))
     return ExitCode.USAGE if unset or (found and asked.strict) else ExitCode.GO
 
 
@@ -80,3 +86,15 @@ def _unset(environment: Environment) -> Iterator[str]:
             secrets.resolve(text)
         except CannotLook as unset:
             yield f"{environment.name}.{name}: {unset}"
+
+
+def _unset_in(plan: Plan) -> Iterator[str]:
+    """Each variable that gates name and that is not set, once."""
+    gates: dict[str, list[Gate]] = {}
+    for gate in (planned.gate for planned in plan.gates):
+        for name in dict.fromkeys(_VARIABLE.findall(json.dumps(dict(gate.parameters), default=str))):
+            gates.setdefault(name, []).append(gate)
+    for name, some in gates.items():
+        if not environ.get(name):
+            more = f" (and {len(some) - 1} more)" if len(some) > 1 else ""
+            yield f"{some[0].place}: {some[0].id}{more}: the environment variable {name} is not set"

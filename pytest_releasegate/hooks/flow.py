@@ -101,6 +101,7 @@ class Flow:
         A hyphen in the environment's name is an underscore there.
         Raises `CannotLook` when one is unset.
         """
+        __tracebackhide__ = True
         prefix = f"RELEASEGATE_{self.context.environment.name}_{kind}".upper().replace("-", "_")
         email = self.context.secrets.resolve(f"${{env:{prefix}_EMAIL}}", secret=False)
         password = self.context.resolve(f"${{env:{prefix}_PASSWORD}}")

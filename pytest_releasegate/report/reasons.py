@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_releasegate.model import ASKS_PEOPLE, Decision, Phase, Status
 from pytest_releasegate.report.text import instant
+from pytest_releasegate.standing import BEFORE_DEPLOYMENT
 from pytest_releasegate.verdict import PRECEDENCE, UNDEPLOYED
 
 if TYPE_CHECKING:
@@ -125,12 +126,14 @@ def next_steps(view: ReleaseView, verdicts: Mapping[Phase, Verdict]) -> list[tup
     steps = (
         ("roll back", _roll_back(view, verdicts)),
         ("repair", _repair(verdicts)),
+        ("reopen", _reopen(verdicts)),
         ("look", _look(release, verdicts)),
         ("attest", _say(verdicts, "attest")),
         ("sign", _say(verdicts, "sign")),
         ("declare", _say(verdicts, "fact")),
         ("deployed", _deployed(release, verdicts)),
         ("before", _before(release, verdicts)),
+        ("too late", _too_late(release, verdicts)),
     )
     return [(verb, command) for verb, command in steps if command]
 
@@ -186,9 +189,34 @@ def _repair(verdicts: Mapping[Phase, Verdict]) -> str:
     return f"releasegate show {rows[0].gate.id}{_more(len(rows))}, then look again" if rows else ""
 
 
+def _reopen(verdicts: Mapping[Phase, Verdict]) -> str:
+    """What lets a gate that writes look again: it runs once."""
+    rows = _in_the_way(verdicts, Status.FAILED, Status.ERROR, Status.INCONCLUSIVE)
+    gates = [row.gate for row in rows if row.gate.writes and row.results]
+    if not gates:
+        return ""
+    step = f"{gates[0].phase}/{gates[0].step}" if gates[0].step else gates[0].phase.value
+    return f"releasegate reopen {step} --reason ..., for {gates[0].id}{_more(len(gates))} writes, and runs once"
+
+
+def _is_late(release: Release, row: Standing) -> bool:
+    """Whether a gate had to hold before a deployment that has been; a profile may put it off."""
+    early = (row.gate.phase, row.gate.step) in BEFORE_DEPLOYMENT
+    return early and release.deployed_at is not None and not release.profile
+
+
+def _too_late(release: Release, verdicts: Mapping[Phase, Verdict]) -> str:
+    rows = _in_the_way(verdicts, Status.FAILED, Status.ERROR, Status.INCONCLUSIVE, Status.MISSING)
+    late = [row for row in rows if _is_late(release, row)]
+    if not late:
+        return ""
+    what = f"{late[0].gate.id}{_more(len(late))} had to hold before the deployment"
+    return f"{what}: the next release, or releasegate rollback and another attempt"
+
+
 def _look(release: Release, verdicts: Mapping[Phase, Verdict]) -> str:
     rows = _in_the_way(verdicts, Status.FAILED, Status.ERROR, Status.INCONCLUSIVE, Status.MISSING)
-    phases = [row.gate.phase for row in rows if row.gate.kind not in ASKS_PEOPLE]
+    phases = [row.gate.phase for row in rows if row.gate.kind not in ASKS_PEOPLE and not _is_late(release, row)]
     return _pytest(release, phases) if phases else ""
 
 

@@ -14,6 +14,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Parameters, Span, Threshold, format_duration
 from pytest_releasegate.sources.http import Query, ask
+from pytest_releasegate.sources.httpsend import Headers
 from pytest_releasegate.sources.pgaudit import Rows, acted, rows_since, window
 from pytest_releasegate.sources.pglooks import SCAN_SECONDS
 from pytest_releasegate.sources.postgres import bound, connect, first_rows, one_statement
@@ -48,7 +49,7 @@ class Ask(Parameters):
     """A path under the environment's base URL, or an absolute URL."""
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """The request's method."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     """Headers to send; values may hold references such as `Bearer ${env:TOKEN}`."""
     status: Annotated[tuple[StrictInt, ...], OneOrMore] = (200,)
     """The status, or the list of statuses, that say that it was done."""

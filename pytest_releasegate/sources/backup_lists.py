@@ -14,6 +14,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.backups import REPORTS, Made, Report, instant, reported
 from pytest_releasegate.sources.ciphers import cipher_of, head_of
+from pytest_releasegate.sources.httpsend import Headers
 from pytest_releasegate.sources.pgarchive import BESIDE, Archive, Damaged, dump_files, is_archive, size_of, written_at
 from pytest_releasegate.sources.s3 import S3Prefix, objects
 
@@ -38,7 +39,7 @@ class HttpList(Parameters):
 
     url: str = Field(min_length=1)
     """A path under the environment's base URL, or an absolute URL; references in its query count as secrets."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     """Headers to send; values may hold references such as `Bearer ${env:TOKEN}`."""
     list: str = ""
     """The dotted path of the list in the answer; by default the answer is the list, or the only backup."""

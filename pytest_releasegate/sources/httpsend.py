@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_releasegate.check import Context
 
-__all__ = ["Auth", "authorization", "form_body", "json_body", "raw_body"]
+__all__ = ["Auth", "Headers", "authorization", "form_body", "json_body", "raw_body"]
 
 
 def _by_reference(text: str) -> str:
@@ -25,6 +26,19 @@ def _by_reference(text: str) -> str:
         raise ValueError("a secret stands in no gate file: name it by reference, such as ${env:TOKEN}")
     return text
 
+
+def _no_secrets(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if _SECRET_HEADER.search(name) and "${" not in value:
+            raise ValueError(
+                f"header '{name}': a secret stands in no gate file; name it by reference, as ${{env:NAME}}"
+            )
+    return headers
+
+
+Headers = Annotated[dict[str, str], AfterValidator(_no_secrets)]
+"""Headers to send; those that say who asks hold references."""
+_SECRET_HEADER = re.compile(r"^(proxy-)?authorization$|api[-_]?key$|token$|secret", re.IGNORECASE)
 
 Secret = Annotated[StrictStr, AfterValidator(_by_reference)]
 

@@ -15,6 +15,7 @@ from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources import cookiejar
 from pytest_releasegate.sources.htmlpages import Reader
 from pytest_releasegate.sources.http import Answer, Query, ask
+from pytest_releasegate.sources.httpsend import Headers
 from pytest_releasegate.sources.jsonpaths import parsed
 from pytest_releasegate.sources.tls import authority_file
 
@@ -74,7 +75,7 @@ class Persona(Parameters):
 
     fields_: Annotated[Fields, Field(alias="fields")] = Field(default_factory=dict)
     """What they sign in with, such as `{email: ..., password: "${env:PASSWORD}"}`."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     """What they send with each request, such as `Authorization: Bearer ${env:TOKEN}`."""
     login: Login | None = None
     """How they sign in, where it is not as all others do."""
@@ -138,7 +139,9 @@ class Visitor:
             if login.csrf and not self.csrf:
                 where = self.url(login.page or login.url)
                 if form.status >= 300:
-                    raise CannotLook(f"{where} answered {form.status} {form.reason}", "does it show the form to sign in?")
+                    raise CannotLook(
+                        f"{where} answered {form.status} {form.reason}", "does it show the form to sign in?"
+                    )
                 raise CannotLook(f"{where} holds no '{login.csrf}'", "name its hidden field, `<meta>` or cookie")
         sent = {name: self.context.resolve(text) for name, text in fields.items()}
         if forged:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["engine_of", "lock"]
 
+_OWN_FOLDER = ".releasegate"
 _CHAIN_LOCK = 5_283_402_119_340_517_441
 """The key of the advisory lock that stands for the head of the chain; any constant nobody else uses will do."""
 WRITES = "releasegate_writes"
@@ -68,6 +69,9 @@ def _touch(where: Address, *, create: bool) -> None:
         where.path.parent.mkdir(parents=True, exist_ok=True)
         if where.path.exists() and not where.path.is_file():
             raise where.error("is a folder or a device, expected a file", "name a file in it")
+        if where.path.parent.name == _OWN_FOLDER and not where.path.exists():
+            # else the record itself would be an untracked file, and the work tree of no release clean
+            (where.path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
         where.path.touch(exist_ok=True)
     except OSError as error:
         what = f"cannot create the file: {error.strerror or error}"

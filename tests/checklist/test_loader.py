@@ -16,8 +16,8 @@ from pytest_releasegate.model import Item, Phase, Place, Severity
 
 HEAD = 'phase: predeploy\nitems:\n  - item: "1"\n    title: T\n    gates:\n'
 GATE_KEYS = (
-    "known: alternatives, due, id, needs, observe, owner, severity, step, timeout, title, topics, trigger, valid_for, "
-    "when, writes"
+    "known: alternatives, due, id, needs, observe, owner, severity, step, timeout, title, together, topics, trigger, "
+    "valid_for, when, writes"
 )
 FILE_KEYS = "known: items, owner, phase, severity, step, title, topics"
 PHASES = "predeploy, deploy, postdeploy, day1, review, rollback, backfill or compliance"

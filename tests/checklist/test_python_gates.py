@@ -166,7 +166,7 @@ def test_process_has_the_options_of_the_product_and_little_of_the_environment(
     assert found.files[names] == ("smoke/check_a.py",)
     seen = {name for name in names.split() if not name.startswith(("PYTEST_", "__"))}
     passed_on = {"HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV", "XDG_CACHE_HOME"}
-    assert seen - passed_on <= {"RELEASEGATE_CASES_FILE", "LC_CTYPE", "SYSTEMROOT"}
+    assert seen - passed_on <= {"RELEASEGATE_BROWSERS", "RELEASEGATE_CASES_FILE", "LC_CTYPE", "SYSTEMROOT"}
     assert {"PATH", "RELEASEGATE_CASES_FILE"} <= seen
     assert "PYTEST_ADDOPTS" not in names.split()
 

@@ -895,7 +895,10 @@ def test_a_schema_that_cannot_be_held_to_is_an_error(
         ({"url": "/", "auth": {}}, "expected either `basic` or `bearer`"),
         ({"url": "/", "auth": {"bearer": "abcdef"}}, "name it by reference"),
         ({"url": "/", "auth": {"basic": {"user": "a:b", "password": "${env:P}"}}}, "match pattern"),
-        ({"url": "/", "auth": {"bearer": "${env:P}"}, "headers": {"authorization": "x"}}, "the header Authorization"),
+        (
+            {"url": "/", "auth": {"bearer": "${env:P}"}, "headers": {"authorization": "${env:P}"}},
+            "the header Authorization",
+        ),
         ({"url": "/", "json": {"a": 1}}, "GET carries no body"),
         ({"url": "/", "method": "POST", "json": [1], "form": {"a": "b"}}, "expected one of `json`, `form` and"),
         ({"url": "/", "method": "POST", "content": "a"}, "needs its Content-Type"),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from pytest_releasegate.checks.role_matrix import RoleMatrix
 from pytest_releasegate.model import Ok, Status
+from pytest_releasegate.sources.login import Persona
 from pytest_releasegate.testing import look
 from tests.checks.clinic import PASSWORD, Clinic, serving
 
@@ -107,7 +108,7 @@ def test_what_proves_nothing_cannot_tell(clinic: Clinic, fault: str, expect: dic
 @pytest.mark.parametrize("anonymous", [True, False])
 def test_a_page_for_everybody_is_no_proof_of_a_session(clinic: Clinic, anonymous: bool) -> None:
     clinic.faults = {"lost login"}
-    personas = {"robot": {"headers": {"Authorization": f"Bearer {PASSWORD}"}}, "billing": PERSONAS["billing"]}
+    personas = {"robot": {"headers": {"Authorization": "Bearer ${env:PW}"}}, "billing": PERSONAS["billing"]}
     everybody = {"robot": "allowed", "billing": "allowed", **({"anonymous": "allowed"} if anonymous else {})}
     expect = {"/auth?": everybody, "/clients": {"robot": "allowed"}}
     result = run(clinic, expect, personas=personas, anonymous=anonymous)
@@ -240,3 +241,9 @@ def test_what_is_meant_for_one_server_goes_to_no_other(clinic: Clinic) -> None:
 def test_wrong_declarations_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         RoleMatrix.model_validate({"login": LOGIN, "personas": PERSONAS, "expect": {"/clients": {}}, **fields})
+
+
+def test_a_secret_in_a_header_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'Authorization': a secret stands in no gate file"):
+        Persona(headers={"Authorization": "Bearer abcdef"})
+    assert Persona(headers={"Authorization": "Bearer ${env:PW}", "X-Tenant": "a"}).headers["X-Tenant"] == "a"

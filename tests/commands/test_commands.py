@@ -128,10 +128,14 @@ def test_without_a_record_or_gates(call, product, monkeypatch, tmp_path):
 
 def test_check_counts_what_is_declared_and_tries_references(call, product):
     code, out = call("check")
-    assert (code, "2 gates in 1 items: 1 document, 1 attest" in out) == (0, True)
+    assert (code, "2 gates in 1 item: 1 document, 1 attest" in out) == (0, True)
     product.write("gates/environments.yaml", 'default: d\nenvironments:\n  d: {base_url: "${env:RG_NOT_SET_URL}"}\n')
     code, out = call("check", "--resolve")
     assert (code, "d.base_url: reference ${env:RG_NOT_SET_URL}" in out) == (4, True)
+    product.gates("predeploy", 'id: "1", title: A, http: {url: /, auth: {bearer: "${env:RG_NOT_SET_TOKEN}"}}')
+    assert (
+        "predeploy.yaml:6:9: 1: the environment variable RG_NOT_SET_TOKEN is not set" in call("check", "--resolve")[1]
+    )
     assert not (product.root / ".releasegate" / "record.db").exists()
 
 

@@ -13,7 +13,7 @@ from textwrap import indent
 import pytest
 
 from pytest_releasegate.checklist.loader import load
-from pytest_releasegate.checks import kinds
+from pytest_releasegate.checks import kinds, load_kind
 from pytest_releasegate.cli import build_parser
 from pytest_releasegate.lifecycle.foreign import read_attestations, read_waivers
 
@@ -115,3 +115,30 @@ def test_commands_exist(page, text):
 @pytest.mark.parametrize(("page", "text"), blocks("python"))
 def test_python_blocks_compile(page, text):
     compile(text, page, "exec")
+
+
+def inline() -> list[tuple[str, str]]:
+    """The commands that stand in the sentences of the pages."""
+    pages = [(path.name, BLOCK.sub("", path.read_text("utf-8"))) for path in PAGES]
+    found = [
+        (name, " ".join(text.split())) for name, page in pages for text in re.findall(r"`(releasegate [^`]+)`", page)
+    ]
+    return [(name, text) for name, text in dict.fromkeys(found) if "..." not in text and " COMMAND" not in text]
+
+
+def test_commands_in_sentences_exist(capsys):
+    """A mention may leave out what a command needs, and names no option that it does not have."""
+    wrong = []
+    for page, text in inline():
+        try:
+            build_parser().parse_args(shlex.split(text)[1:])
+        except SystemExit:
+            told = capsys.readouterr().err
+            wrong += [(page, text)] if "unrecognized" in told or "invalid choice" in told else []
+    assert (wrong, len(inline()) > 40) == ([], True)
+
+
+def test_the_kinds_that_look_together_are_named():
+    section = (ROOT / "docs" / "gate-files.md").read_text("utf-8").partition("## Gates that look together")[2]
+    named = re.findall(r"`(\w+)`", section.partition("These kinds do:")[2].partition("\n\n")[0])
+    assert sorted(named) == [name for name in kinds() if hasattr(load_kind(name), "waits")]

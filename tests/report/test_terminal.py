@@ -330,3 +330,22 @@ def test_spans(seconds: float, expected: str) -> None:
 @pytest.mark.parametrize(("size", "expected"), [(812, "812 bytes"), (20480, "20.0 KiB"), (1363149, "1.3 MiB")])
 def test_sizes(size: int, expected: str) -> None:
     assert human_size(size) == expected
+
+
+def test_what_had_to_hold_before_the_deployment_is_not_looked_at_again(build: Callable[[], Builder]) -> None:
+    built = build()
+    gate = built.gate("1.1.1", "Healthy", "Health")
+    built.looked(gate, Status.PASSED, Finding("status", "200", "200", Ok.YES))
+    built.release = replace(built.release, deployed_at=built.results[0].started_at - timedelta(hours=1))
+    text = "\n".join(status_lines(built.view(), width=200, color=False, verbose=True))
+    assert "looked at only after the deployment, before which it had to hold" in text
+    assert "too late  1.1.1 had to hold before the deployment: the next release, or" in text
+    assert "pytest -m predeploy" not in text
+
+
+def test_a_gate_that_writes_is_reopened_to_look_again(build: Callable[[], Builder]) -> None:
+    built = build()
+    gate = built.gate("9.1.1", "Migrated", "Migrate", Phase.DEPLOY, step="migrate", writes=True)
+    built.looked(gate, Status.FAILED, Finding("version", "2", "1", Ok.NO))
+    lines = status_lines(built.view(), width=120, color=False, verbose=False)
+    assert "  reopen  releasegate reopen deploy/migrate --reason ..., for 9.1.1 writes, and runs once" in lines

@@ -299,3 +299,12 @@ def test_an_older_record_is_migrated_when_it_is_opened(url: str, revision: str, 
         assert version_of(connection) == HEAD
         sample.started(store)
         assert store.verify() == []
+
+
+@pytest.mark.parametrize(("folder", "told"), [(".releasegate", True), ("records", False)])
+def test_a_new_record_is_no_change_of_the_work_tree(tmp_path: Path, folder: str, told: bool) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    with open_store(f"sqlite:///{tmp_path}/{folder}/record.db"):
+        pass
+    asked = ["git", "-C", str(tmp_path), "status", "--porcelain"]
+    assert (subprocess.run(asked, capture_output=True, check=True).stdout == b"") is told

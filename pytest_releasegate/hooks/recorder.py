@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Recorder"]
 
 _PYTEST_OWN = {ExitCode.INTERRUPTED, ExitCode.INTERNAL_ERROR, ExitCode.USAGE}
+_MOST_NAMED = 7
 
 
 class Recorder:
@@ -275,9 +276,12 @@ class Recorder:
 
     def _contradictions(self, standings: Mapping[str, Standing]) -> Iterator[str]:
         """Gates that failed in this run while the record stands by an earlier pass: never green in silence."""
-        for name in sorted(self.failed & standings.keys()):
-            if standings[name].status in {Status.PASSED, Status.ATTESTED}:
-                yield f"{name}: failed in this run, and the record stands by an earlier look"
+        stands = (Status.PASSED, Status.ATTESTED)
+        names = [name for name, row in standings.items() if name in self.failed and row.status in stands]
+        if names:
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            told = ", ".join(names[:_MOST_NAMED]) + more
+            yield f"{told}: failed in this run, and the record stands by an earlier look"
 
     def _with_trouble(self, verdict: Verdict) -> Verdict:
         if not self.trouble:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_releasegate.hooks.coming import coming, left
 from pytest_releasegate.hooks.session import KEY
 from pytest_releasegate.lifecycle.arrival import sees_arrival
 from pytest_releasegate.model import is_after_deployment
-from pytest_releasegate.verdict import prior
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pytest_releasegate.hooks.session import GateSession
     from pytest_releasegate.model import Gate
 
@@ -41,41 +39,23 @@ def seers_first(session: GateSession, items: list[pytest.Item]) -> list[pytest.I
 class Arriving:
     """Lets what speaks of a deployment that nobody has recorded yet learn of it."""
 
-    def __init__(self, sessions: Sequence[GateSession]) -> None:
-        self.sessions = sessions
-        self.awaited: dict[int, frozenset[str]] = {}
-        """By the release, the gates that may see its deployment in this run."""
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Note which gates may see the deployment in this run: those that nothing keeps from looking."""
-        for item in session.items:
-            own, gate = self._session(item), _gate(item)
-            if gate and _is_seer(gate) and not prior(gate, own.release, own.clock.now()):
-                self.awaited[own.release.id] = self.awaited.get(own.release.id, frozenset()) | {gate.id}
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Before what speaks of the deployment: learn of it from the record, once those that see it have looked."""
-        own, gate = self._session(item), _gate(item)
-        if not (own.worker and own.store and is_undeployed(own) and _is_after(gate)) or (gate and _is_seer(gate)):
+        own, gate = item.stash.get(KEY, None), _gate(item)
+        if own is None or own.store is None or gate is None:
             return
+        if not is_undeployed(own) or not _is_after(gate) or _is_seer(gate):
+            return
+        awaited = coming(item, _is_seer) if own.worker else frozenset()
         start = own.clock.monotonic()
         while True:
-            unseen = self._unseen(own)
+            unseen = left(own, awaited)
             # read after the results, before which it is written
             own.release = own.store.release(own.release.id)
             if not is_undeployed(own) or not unseen or own.clock.monotonic() - start > _PATIENCE:
                 return
             own.clock.sleep(_POLL)
-
-    def _unseen(self, own: GateSession) -> frozenset[str]:
-        """The gates that may still see the deployment in this run."""
-        awaited = self.awaited.get(own.release.id, frozenset())
-        return awaited - own.store.looked_at(own.run) if own.store and awaited else frozenset()
-
-    def _session(self, item: pytest.Item) -> GateSession:
-        """What is known of the item's target."""
-        return item.stash.get(KEY, self.sessions[0])
 
 
 def _gate(item: pytest.Item) -> Gate | None:

@@ -19,7 +19,7 @@ from pytest_releasegate.sources.traces import NotRedacted, redacted
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pytest_releasegate.hooks.looking import Probe
+    from pytest_releasegate.hooks.probe import Probe
 
 __all__ = ["Artifacts"]
 

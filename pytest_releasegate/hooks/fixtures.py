@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_releasegate.check import find
-from pytest_releasegate.hooks.looking import PROBE, Probe
+from pytest_releasegate.hooks.looking import PROBE
+from pytest_releasegate.hooks.probe import Probe
 from pytest_releasegate.hooks.session import KEY
 
 if TYPE_CHECKING:

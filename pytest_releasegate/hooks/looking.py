@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_releasegate.check import find, judge
-from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.hooks.ahead import ahead_of
 from pytest_releasegate.hooks.arriving import is_undeployed
-from pytest_releasegate.hooks.body import Body, blob_of, first_line
+from pytest_releasegate.hooks.body import blob_of
+from pytest_releasegate.hooks.coming import coming, left
+from pytest_releasegate.hooks.probe import Probe
 from pytest_releasegate.hooks.together import forget
 from pytest_releasegate.lifecycle.arrival import sees_arrival
 from pytest_releasegate.lifecycle.standings import standings_of
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from datetime import datetime
 
-    from pytest_releasegate.check import Context
     from pytest_releasegate.checklist.loader import Declaration
     from pytest_releasegate.hooks.collect import GateItem
     from pytest_releasegate.hooks.session import GateSession
-    from pytest_releasegate.model import Finding, Gate
+    from pytest_releasegate.model import Gate
     from pytest_releasegate.verdict import Standing
 
-__all__ = ["LOOKED", "GateNotGreen", "Looked", "Looker", "Probe", "look_at"]
+__all__ = ["LOOKED", "GateNotGreen", "Looked", "Looker", "look_at"]
 
 _POLL = 0.1
 _PATIENCE = 600.0
@@ -84,7 +83,7 @@ def _ready(item: pytest.Item, session: GateSession, declaration: Declaration) ->
     if standing:
         _stop(*standing)
         return False
-    if unmet := _unmet(session, declaration.gate) or session.begin(declaration.gate):
+    if unmet := _unmet(item, session, declaration.gate) or session.begin(declaration.gate):
         item.stash[LOOKED] = Looked(_result(session, declaration, Status.ERROR, session.clock.now(), message=unmet))
         raise GateNotGreen(unmet)
     return True
@@ -101,7 +100,7 @@ def _may() -> Callable[[GateItem, GateSession], bool]:
 
     def may(item: GateItem, session: GateSession) -> bool:
         gate = item.declaration.gate
-        return _before(session, item.declaration) is None and not _unmet(session, gate, read)
+        return _before(session, item.declaration) is None and not _unmet(item, session, gate, read)
 
     return may
 
@@ -139,21 +138,21 @@ def _standings(session: GateSession) -> dict[str, Standing]:
     return standings_of(session.store, session.release, session.plan, session.clock.now())
 
 
-def _unmet(session: GateSession, gate: Gate, read: Callable[[GateSession], dict[str, Standing]] = _standings) -> str:
+def _unmet(
+    item: pytest.Item, session: GateSession, gate: Gate, read: Callable[[GateSession], dict[str, Standing]] = _standings
+) -> str:
     """Why the gate cannot look yet; waits for gates that another worker is looking at."""
     if gate.phase in NEEDS_DEPLOYMENT and is_undeployed(session) and not sees_arrival(gate):
         return UNDEPLOYED
     if not gate.needs or not session.recorded:
         return ""
-    patience = _PATIENCE if session.worker else 0.0
+    awaited = coming(item, lambda other: other.id in gate.needs) if session.worker else frozenset()
     start = session.clock.monotonic()
-    while True:
-        standings = read(session)
-        unmet = [standings[need] for need in gate.needs if standings[need].status not in HOLDS]
-        waiting = any(row.status is Status.MISSING for row in unmet)
-        if not waiting or session.clock.monotonic() - start > patience:
-            return "; ".join(f"needs {row.gate.id}, which is {row.status}" for row in unmet)
+    while left(session, awaited) and session.clock.monotonic() - start < _PATIENCE:
         session.clock.sleep(_POLL)
+    standings = read(session)
+    unmet = [standings[need] for need in gate.needs if standings[need].status not in HOLDS]
+    return "; ".join(f"needs {row.gate.id}, which is {row.status}" for row in unmet)
 
 
 def _result(
@@ -167,52 +166,6 @@ def _result(
         gate_digest=declaration.digest,
         **rest,
     )
-
-
-class Probe:
-    """What a Python gate collects while it runs: findings, and evidence through its context."""
-
-    def __init__(self, context: Context, started_at: datetime) -> None:
-        self.context = context
-        self.started_at = started_at
-        self.findings: list[Finding] = []
-        self.status: Status | None = None
-        self.message = ""
-        self.seconds = 0.0
-        self.called = False
-        self.body = Body()
-
-    def see(self, when: str, report: pytest.TestReport, error: BaseException | None) -> None:
-        """Take in one of the three reports of the test."""
-        self.seconds += report.duration
-        expectation = "xfail" if hasattr(report, "wasxfail") else report.outcome
-        if when == "call":
-            self.called = True
-            self._called(expectation, report, error)
-        elif report.failed:
-            self.status, self.message = Status.ERROR, f"{when} failed: {first_line(report, error)}"
-        elif report.skipped:
-            self._called("skipped", report, error)
-
-    def _called(self, outcome: str, report: pytest.TestReport, error: BaseException | None) -> None:
-        if outcome == "skipped":
-            self.status, self.message = Status.INCONCLUSIVE, f"skipped: {first_line(report, error)}"
-        elif outcome == "xfail":
-            self.status, self.message = Status.FAILED, "the test is marked as expected to fail"
-        elif isinstance(error, CannotLook):
-            self.status, self.message = Status.ERROR, str(error)
-        elif outcome == "failed" or error is not None:
-            self.findings.append(find("the test", expected="passes", actual=first_line(report, error), ok=False))
-        elif wrong := self.body.wrong():
-            self.findings.append(find("the test", expected="passes", actual=wrong, ok=False))
-        else:
-            self.findings.append(find("the test", expected="passes", actual="passes", ok=True))
-
-    def verdict(self) -> Status:
-        """The status of the whole test; one whose body never ran was not looked at."""
-        if self.status is None and not self.called:
-            return Status.ERROR
-        return self.status or judge(self.findings)
 
 
 class Looker:
@@ -236,7 +189,7 @@ class Looker:
         if known:
             item.stash[NOT_ASKED] = True
             _stop(*known)
-        unmet = _unmet(self.session, gate) or self.session.begin(gate, item.stash[CASE])
+        unmet = _unmet(item, self.session, gate) or self.session.begin(gate, item.stash[CASE])
         if unmet:
             pytest.fail(unmet, pytrace=False)
 
@@ -265,7 +218,10 @@ class Looker:
     def _python(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
         from pytest_releasegate.hooks.collect import GateItem
 
-        if isinstance(item, GateItem) or NOT_ASKED in item.stash:
+        if NOT_ASKED in item.stash:
+            return
+        if isinstance(item, GateItem):
+            self._kept_from_looking(item, call, report)
             return
         probe = item.stash.get(PROBE, None)
         if probe is None:
@@ -277,6 +233,16 @@ class Looker:
             report.longrepr = "\n".join(str(finding) for finding in probe.findings if finding.ok != "yes")
         if call.when == "teardown" or (call.when == "setup" and not report.passed):
             item.stash[LOOKED] = self._finished(item, probe)
+
+    def _kept_from_looking(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
+        """A declarative gate that something else skipped or broke has a result too: others may wait for it."""
+        error = call.excinfo.value if call.excinfo else None
+        own = call.when == "call" and (report.skipped or error is None or isinstance(error, GateNotGreen))
+        if report.passed or own or call.when == "teardown" or LOOKED in item.stash:
+            return
+        probe = Probe(self.session.context(), self.session.clock.now())
+        probe.see("its look" if call.when == "call" else str(call.when), report, error)
+        item.stash[LOOKED] = self._finished(item, probe)
 
     def _accept(self, item: pytest.Item, when: str, report: pytest.TestReport) -> None:
         """A failure whose risk is accepted is pytest's expected failure, with who accepts it and until when."""

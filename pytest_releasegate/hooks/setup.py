@@ -53,7 +53,7 @@ def set_up(config: pytest.Config) -> None:
     register(Retries(), "releasegate-retries")
     for plugin, name in (*_browsers(config, sessions), *_looking(sessions)):
         register(plugin, name)
-    register(Arriving(sessions), "releasegate-arriving")
+    register(Arriving(), "releasegate-arriving")
     recorders = [] if hasattr(config, "workerinput") else _record(config, sessions, register)
     if config.getoption("allure_report_dir", None):
         from pytest_releasegate.hooks.allure import join

@@ -59,9 +59,14 @@ class Results(Releases):
 
     def looked_at(self, run_id: int) -> frozenset[str]:
         """The ids of the gates of which that run left a result."""
-        query = select(gate_results.c.gate).where(gate_results.c.run_id == run_id).distinct()
+        return frozenset(gate for gate, _ in self.reported(run_id))
+
+    def reported(self, run_id: int) -> frozenset[tuple[str, str]]:
+        """The gates, with their cases, of which that run left a result."""
+        columns = gate_results.c.gate, gate_results.c.case_name
+        query = select(*columns).where(gate_results.c.run_id == run_id).distinct()
         with self._reading() as connection:
-            return frozenset(connection.execute(query).scalars())
+            return frozenset((gate, case) for gate, case in connection.execute(query))
 
     def results(self, release_id: int) -> list[Result]:
         """Every result of every attempt, oldest first; their ids say in which order they were recorded.

@@ -139,3 +139,25 @@ def test_each_target_has_a_deployment_of_its_own(url, went_before):
             "demo": "v",
             "prod": "",
         }
+
+
+@pytest.mark.parametrize("how", ["items.reverse()", "[one.add_marker('skip') for one in items if one.name == 'v']"])
+def test_nobody_waits_for_a_look_that_will_not_come(url, went_before, how):
+    made = went_before(LATER, seer(url))
+    Handler.runs = (NEW,)
+    hook = "@pytest.hookimpl(trylast=True)\ndef pytest_collection_modifyitems(items):\n"
+    made.write("conftest.py", f"import pytest\n\n{hook}    {how}\n")
+    ran = made.pytest("-m", "postdeploy", "-n2")
+    assert (ran.code, ran.has("the record does not know when the deployment was")) == (10, True), ran.out
+
+
+def test_a_deployment_that_a_person_records_meanwhile_is_known_at_once(url, went_before):
+    made = went_before(seer(url), LATER)
+    Handler.runs = (NEW,)
+    made.write(
+        "conftest.py",
+        "import subprocess, sys\n\nSAY = ['-m', 'pytest_releasegate.cli', 'deployed', '--release', '1.4.0']\n\n"
+        "def pytest_runtest_setup(item):\n    if item.name == 'v':\n        subprocess.run([sys.executable, *SAY], check=True)\n",
+    )
+    ran = made.pytest("-m", "postdeploy")
+    assert (ran.code, made.release().seen_by) == (0, ""), ran.out

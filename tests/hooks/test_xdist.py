@@ -103,3 +103,44 @@ def test_a_gate_waits_for_what_it_needs_on_another_worker(product):
     assert (ran.code, set(product.statuses().values())) == (0, {"passed"}), ran.out
     ends = {result.gate: result.started_at for result in product.results()}
     assert min(ends[f"then{number}"] for number in range(4)) > ends["first"]
+
+
+NEEDING = ["id: first, title: First, document: NOTES.md", "id: then, title: Then, needs: [first], document: NOTES.md"]
+KEPT = {
+    "deselected": ("", ["--deselect", "gates/predeploy.yaml::first"], "needs first, which is missing"),
+    "skipped": ("items[0].add_marker(pytest.mark.skip(reason='later'))", [], "needs first, which is inconclusive"),
+    "behind": ("items.reverse()", [], "needs first, which is missing"),
+    "case": ("del items[1]", [], "needs py, which is missing"),
+}
+
+
+@pytest.mark.parametrize("how", KEPT)
+def test_nobody_waits_for_a_gate_that_will_not_come(product, how):
+    """It would be for ten minutes; what was not looked at is not green all the same."""
+    body, words, said = KEPT[how]
+    product.gates("predeploy", *NEEDING)
+    if how == "case":
+        cases = '@pytest.mark.gate("py")\n@pytest.mark.parametrize("n", [1, 2])\ndef test_py(n):\n    pass\n'
+        product.write("smoke/test_py.py", f"import pytest\n\n{cases}")
+        product.gates("predeploy", "id: py, title: Py, test: smoke/test_py.py", NEEDING[1].replace("[first]", "[py]"))
+    hook = "@pytest.hookimpl(trylast=True)\ndef pytest_collection_modifyitems(items):\n"
+    product.write("conftest.py", f"import pytest\n\n{hook}    {body or 'pass'}\n")
+    ran = product.pytest("-m", "predeploy", "-n2", *words)
+    assert (ran.code, ran.has(said)) == (10, True), ran.out
+
+
+def test_a_gate_that_something_broke_or_skipped_is_told_with_the_reason(product):
+    product.gates("predeploy", *(f"id: {name}, title: T, document: NOTES.md" for name in ("a", "b", "c")))
+    product.write(
+        "conftest.py",
+        "import pytest\n\ndef pytest_runtest_setup(item):\n"
+        "    if item.name == 'a':\n        raise OSError('no tunnel')\n"
+        "    if item.name == 'b':\n        pytest.skip('later')\n\n"
+        "def pytest_runtest_call(item):\n    if item.name == 'c':\n        pytest.fail('took too long')\n",
+    )
+    product.pytest("-m", "predeploy")
+    assert {result.gate: (result.status.value, result.message) for result in product.results()} == {
+        "a": ("error", "setup failed: OSError: no tunnel"),
+        "b": ("inconclusive", "skipped: later"),
+        "c": ("error", "its look failed: took too long"),
+    }

@@ -157,7 +157,8 @@ def test_a_deployment_that_a_person_records_meanwhile_is_known_at_once(url, went
     made.write(
         "conftest.py",
         "import subprocess, sys\n\nSAY = ['-m', 'pytest_releasegate.cli', 'deployed', '--release', '1.4.0']\n\n"
-        "def pytest_runtest_setup(item):\n    if item.name == 'v':\n        subprocess.run([sys.executable, *SAY], check=True)\n",
+        "def pytest_runtest_setup(item):\n"
+        "    if item.name == 'v':\n        subprocess.run([sys.executable, *SAY], check=True)\n",
     )
     ran = made.pytest("-m", "postdeploy")
     assert (ran.code, made.release().seen_by) == (0, ""), ran.out

@@ -142,3 +142,8 @@ def test_the_kinds_that_look_together_are_named():
     section = (ROOT / "docs" / "gate-files.md").read_text("utf-8").partition("## Gates that look together")[2]
     named = re.findall(r"`(\w+)`", section.partition("These kinds do:")[2].partition("\n\n")[0])
     assert sorted(named) == [name for name in kinds() if hasattr(load_kind(name), "waits")]
+
+
+def test_fragments_of_the_changelog_are_of_kinds_that_its_tool_knows():
+    kinds = {path.suffixes[-2] for path in (ROOT / "changelog.d").glob("*.md")}
+    assert kinds <= {".feature", ".bugfix", ".doc", ".removal", ".misc"}

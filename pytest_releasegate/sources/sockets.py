@@ -16,7 +16,7 @@ from pytest_releasegate.turns import turn
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["FAMILIES", "Address", "Line", "addresses", "split_address"]
+__all__ = ["FAMILIES", "Address", "Line", "addresses", "is_number", "split_address"]
 
 FAMILIES = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
 _MOST = 64 * 1024
@@ -65,7 +65,8 @@ def addresses(host: str, limit: float, family: int = socket.AF_UNSPEC) -> list[t
 _NONE_OF_FAMILY = (socket.EAI_ADDRFAMILY, socket.EAI_NODATA) if hasattr(socket, "EAI_ADDRFAMILY") else ()
 
 
-def _is_number(host: str) -> bool:
+def is_number(host: str) -> bool:
+    """Whether the host is an address, and no name."""
     try:
         ip_address(host)
     except ValueError:
@@ -99,7 +100,7 @@ class Line:
         """A socket to the first address of the host that takes the connection."""
         host, port = address
         failed: OSError | None = None
-        for number in [host] if _is_number(host) else [found for _, found in addresses(host, self._left())]:
+        for number in [host] if is_number(host) else [found for _, found in addresses(host, self._left())]:
             try:
                 return socket.create_connection((number, port), timeout=self._left())
             except OSError as error:

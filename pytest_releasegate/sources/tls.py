@@ -282,11 +282,27 @@ def _connected(endpoint: Endpoint, limit: float) -> Line:
 
 
 def _shaken(line: Line, endpoint: Endpoint, context: ssl.SSLContext) -> Session:
-    with context.wrap_socket(line.ready(), server_hostname=endpoint.host) as secure:
-        cipher = secure.cipher()
-        certificate = secure.getpeercert(binary_form=True) or b""
-        issuers = _issuers(secure) if context.verify_mode is ssl.CERT_REQUIRED else ()
-        return Session(secure.version() or "unknown", cipher[0] if cipher else "unknown", certificate, issuers)
+    secure = _hands(line, context, endpoint.host)
+    cipher = secure.cipher()
+    certificate = secure.getpeercert(binary_form=True) or b""
+    issuers = _issuers(secure) if context.verify_mode is ssl.CERT_REQUIRED else ()
+    return Session(secure.version() or "unknown", cipher[0] if cipher else "unknown", certificate, issuers)
+
+
+def _hands(line: Line, context: ssl.SSLContext, host: str) -> ssl.SSLObject:
+    """A handshake over the line; `wrap_socket` loses the socket, still open, where a reset has come before it."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    secure = context.wrap_bio(incoming, outgoing, server_hostname=host)
+    while True:
+        try:
+            secure.do_handshake()
+        except ssl.SSLWantReadError:
+            line.send(outgoing.read())
+            part = line.some()
+            incoming.write(part) if part else incoming.write_eof()
+        else:
+            line.send(outgoing.read())
+            return secure
 
 
 def _greeted(line: Line, endpoint: Endpoint, version: ssl.TLSVersion) -> Session:
@@ -295,7 +311,7 @@ def _greeted(line: Line, endpoint: Endpoint, version: ssl.TLSVersion) -> Session
     return Session(ssl.TLSVersion(number).name.replace("_", "."), "a cipher of its time", b"")
 
 
-def _issuers(secure: ssl.SSLSocket) -> tuple[bytes, ...]:
+def _issuers(secure: ssl.SSLObject) -> tuple[bytes, ...]:
     ask = getattr(secure, "get_verified_chain", None)  # public since Python 3.13
     if ask is not None:
         return tuple(ask())[1:]
@@ -324,7 +340,7 @@ def _unreachable(endpoint: Endpoint, error: Exception, limit: float) -> CannotLo
         return CannotLook(
             f"{endpoint}: no TLS handshake within {format_seconds(limit)}", "is the host right, and the port open?"
         )
-    if isinstance(error, (ssl.SSLError, ConnectionResetError)):
+    if isinstance(error, (ssl.SSLError, ConnectionResetError, BrokenPipeError)):
         return CannotLook(f"{endpoint}: no TLS handshake: {_words(error)}", "does the port speak TLS at once?")
     return CannotLook(f"{endpoint}: cannot connect: {_words(error)}", "is the service up, and the address right?")
 

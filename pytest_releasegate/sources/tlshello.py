@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import struct
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
+
+from pytest_releasegate.sources.sockets import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,7 +169,7 @@ def _extensions(host: str) -> list[bytes]:
     groups = b"".join(struct.pack("!H", number) for number in _GROUPS)
     signatures = b"".join(struct.pack("!H", number) for number in _SIGNATURES)
     made = [_extension(10, _sized(groups)), _extension(11, b"\x01\x00"), _extension(13, _sized(signatures))]
-    if not _is_number(host):
+    if not is_number(host):
         made.insert(0, _extension(0, _sized(b"\x00" + _sized(host.encode("idna")))))
     return made
 
@@ -183,11 +184,3 @@ def _sized(body: bytes) -> bytes:
 
 def _record(body: bytes) -> bytes:
     return b"\x16\x03\x01" + _sized(body)
-
-
-def _is_number(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -22,7 +22,7 @@ from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters
 from pytest_releasegate.sources.banners import banner
 from pytest_releasegate.sources.http import Query, ask
-from pytest_releasegate.sources.jsonpaths import dotted, parsed
+from pytest_releasegate.sources.jsonpaths import dotted, parsed, under
 from pytest_releasegate.sources.postgres import connect, first_rows, one_statement
 from pytest_releasegate.sources.text import OneOrMore
 from pytest_releasegate.sources.tls import authority_file
@@ -160,12 +160,10 @@ class Maintenance(Parameters):
             what = f"{answer.url} answered {answer.status} {answer.reason}".strip()
             raise CannotLook(what, "name a page that answers with 200")
         try:
-            found: Any = parsed(answer.body)
+            found = under(parsed(answer.body), state.path)
         except ValueError:
             what = f"{answer.url}: the answer ({answer.status}) is not JSON"
             raise CannotLook(what, "name a page that answers with JSON") from None
-        for key in state.path.split("."):
-            found = found.get(key) if isinstance(found, dict) else None
         return None if isinstance(found, (dict, list)) else found
 
     def _ask(self, url: str, context: Context) -> Answer:

@@ -15,7 +15,7 @@ from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters
 from pytest_releasegate.sources.htmlpages import Reader
 from pytest_releasegate.sources.http import Query, ask, public_url
-from pytest_releasegate.sources.jsonpaths import dotted, parsed
+from pytest_releasegate.sources.jsonpaths import dotted, parsed, under
 from pytest_releasegate.sources.login import busy
 from pytest_releasegate.sources.text import OneOrMore
 from pytest_releasegate.sources.tls import authority_file
@@ -215,11 +215,9 @@ def _whole(match: re.Match[str]) -> str:
 
 def _in_json(path: str, answer: Answer) -> _Said:
     try:
-        found: Any = parsed(answer.body)
+        found = under(parsed(answer.body), path)
     except ValueError:
         return _Said(trouble="an answer that is not JSON")
-    for key in path.split("."):
-        found = found.get(key) if isinstance(found, dict) else None
     text = found.strip() if isinstance(found, str) else ""
     return _Said(value=text) if text else _Said(trouble=f"no text at {path}")
 

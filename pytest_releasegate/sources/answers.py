@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.sources.http import Answer, Query, Unknown, Unreachable, ask, public_url
+from pytest_releasegate.sources.jsonpaths import under
+from pytest_releasegate.sources.sockets import is_loopback
 from pytest_releasegate.sources.tls import authority_file
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ __all__ = [
     "answered",
     "document",
     "instant",
-    "is_loopback",
+    "is_here",
     "list_at",
     "private_url",
     "require_ok",
@@ -97,9 +98,7 @@ def allowed(found: Any, fields: Iterable[str]) -> dict[str, str | bool | int | N
 
 def list_at(found: Any, path: str, url: str) -> list[dict[str, Any]]:
     """The list of objects at a dotted path, empty for the whole; raises `CannotLook` where there is none."""
-    place = found
-    for key in path.split(".") if path else ():
-        place = place.get(key) if isinstance(place, dict) else None
+    place = under(found, path)
     if isinstance(place, list) and all(isinstance(one, dict) for one in place):
         return place
     where = f"at '{path}'" if path else "at the top"
@@ -124,17 +123,13 @@ def _of_browsers(text: str) -> datetime:
     return datetime.strptime(text.partition(" (")[0], "%a %b %d %Y %H:%M:%S GMT%z")
 
 
-def is_loopback(url: str) -> bool:
+def is_here(url: str) -> bool:
     """Whether the URL's host is this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def private_url(url: str, what: str = "the key") -> str:
     """The URL itself; raises `CannotLook` where a secret would go over a network in the clear."""
-    if url.startswith("https://") or is_loopback(url):
+    if url.startswith("https://") or is_here(url):
         return url
     raise CannotLook(f"{bare(url)}: {what} would be sent in the clear", "write it as https://host/path")

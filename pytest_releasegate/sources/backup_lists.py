@@ -15,6 +15,7 @@ from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.backups import REPORTS, Made, Report, instant, reported
 from pytest_releasegate.sources.ciphers import cipher_of, head_of
 from pytest_releasegate.sources.httpsend import Headers
+from pytest_releasegate.sources.jsonpaths import under
 from pytest_releasegate.sources.pgarchive import BESIDE, Archive, Damaged, dump_files, is_archive, size_of, written_at
 from pytest_releasegate.sources.s3 import S3Prefix, objects
 
@@ -143,7 +144,7 @@ def _of_answer(source: HttpList, context: Context) -> list[Made]:
     if answer.status != 200:
         raise CannotLook(f"{public_url(url)} answered {answer.status} {answer.reason}", "check the URL and its headers")
     try:
-        whole = _at(json.loads(answer.text), source.list)
+        whole = under(json.loads(answer.text), source.list)
     except ValueError:
         raise CannotLook(f"{public_url(url)} did not answer in JSON", "check the URL") from None
     found = whole if isinstance(whole, list) else [] if whole is None else [whole]
@@ -151,22 +152,17 @@ def _of_answer(source: HttpList, context: Context) -> list[Made]:
 
 
 def _of_item(number: int, item: Any, source: HttpList) -> Made:
-    told, size = _at(item, source.time), _at(item, source.size) if source.size else None
+    told, size = under(item, source.time), under(item, source.size) if source.size else None
     at = instant(told)
     if at is None and told is not None:
         raise CannotLook(f"http: `{source.time}` is no instant: {str(told)[:40]}", "expected ISO 8601 with an offset")
-    unlike = [f"{path} is {_at(item, path)}" for path, wanted in source.only.items() if str(_at(item, path)) != wanted]
+    unlike = [
+        f"{path} is {under(item, path)}" for path, wanted in source.only.items() if str(under(item, path)) != wanted
+    ]
     return Made(
-        name=str(_at(item, source.name)) if source.name else f"backup {number}",
+        name=str(under(item, source.name)) if source.name else f"backup {number}",
         at=at,
         dated_by="the service's answer",
         size=size if isinstance(size, int) else None,
         problem=", ".join(unlike),
     )
-
-
-def _at(value: Any, path: str) -> Any:
-    """What stands under a dotted path; None where nothing does."""
-    for part in filter(None, path.split(".")):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value

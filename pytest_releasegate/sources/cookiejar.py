@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_releasegate.sources import setcookie
+from pytest_releasegate.sources.sockets import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Kept(setcookie.Cookie):
         """Whether a browser would send it there; the host is the one that set it."""
         parts = urlsplit(url)
         path, own = parts.path or "/", self.path.rstrip("/")
-        closed = parts.scheme == "https" or _is_loopback(parts.hostname or "")
+        closed = parts.scheme == "https" or is_loopback(parts.hostname or "")
         return (closed or not self.has("secure")) and (path == own or path.startswith(f"{own}/"))
 
 
@@ -45,10 +45,3 @@ def header(cookies: Mapping[str, Kept], url: str) -> dict[str, str]:
     """The header that carries the cookies to a URL; nothing where none goes there."""
     pairs = [f"{cookie.name}={cookie.value}" for cookie in cookies.values() if cookie.goes_to(url)]
     return {"Cookie": "; ".join(pairs)} if pairs else {}
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

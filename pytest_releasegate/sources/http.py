@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
@@ -23,6 +22,7 @@ from pytest_releasegate.sources.httpfaults import (
     require_elsewhere,
     timed_out,
 )
+from pytest_releasegate.sources.sockets import is_loopback
 from pytest_releasegate.sources.text import decoded, visible
 from pytest_releasegate.turns import turn
 
@@ -238,12 +238,5 @@ def _proxies(url: str) -> dict[str, str]:
     from requests.utils import get_environ_proxies, select_proxy
 
     parts = urlsplit(url)
-    found = None if _is_loopback(parts.hostname or "") else select_proxy(url, get_environ_proxies(url))
+    found = None if is_loopback(parts.hostname or "") else select_proxy(url, get_environ_proxies(url))
     return {parts.scheme: found} if found else {}
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

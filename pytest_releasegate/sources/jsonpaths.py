@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_releasegate.check import Context
     from pytest_releasegate.model import Finding
 
-__all__ = ["at_path", "document", "dotted", "parsed"]
+__all__ = ["at_path", "document", "dotted", "parsed", "under"]
 
 _COMMIT = "${release.git_commit}"
 _SHORTEST_COMMIT = 7
@@ -69,6 +69,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refused(name: str) -> Any:
     raise _Odd(f"{name} is no number of JSON")
+
+
+def under(document: Any, path: str) -> Any:
+    """What stands under a dotted path of objects, the whole for an empty one; None where nothing does."""
+    for key in filter(None, path.split(".")):
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
 
 
 def at_path(path: str, expected: JsonValue, document: Any, context: Context) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -16,7 +16,7 @@ from pytest_releasegate.sources import cookiejar
 from pytest_releasegate.sources.htmlpages import Reader
 from pytest_releasegate.sources.http import Answer, Query, ask
 from pytest_releasegate.sources.httpsend import Headers
-from pytest_releasegate.sources.jsonpaths import parsed
+from pytest_releasegate.sources.jsonpaths import parsed, under
 from pytest_releasegate.sources.tls import authority_file
 
 if TYPE_CHECKING:
@@ -243,11 +243,9 @@ def _kind(answer: Answer) -> str:
 
 def _dig(answer: Answer, path: str) -> str:
     try:
-        found: Any = parsed(answer.body)
+        found = under(parsed(answer.body), path)
     except ValueError:
         return ""
-    for key in path.split("."):
-        found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, str) else ""
 
 

@@ -21,6 +21,7 @@ from pytest_releasegate.sources.answers import (
     private_url,
     require_ok,
 )
+from pytest_releasegate.sources.jsonpaths import under
 from pytest_releasegate.sources.paging import require_whole
 from pytest_releasegate.sources.statuspages import IMPACTS, page
 from pytest_releasegate.sources.text import OneOrMore, visible
@@ -253,9 +254,7 @@ def _of_json(source: Source, one: dict[str, Any], url: str) -> Incident:
 def _at(one: Any, path: str) -> Any:
     if isinstance(one, dict) and path in one:
         return one[path]
-    for key in path.split("."):
-        one = one.get(key) if isinstance(one, dict) else None
-    return one
+    return under(one, path)
 
 
 def _words(value: Any) -> tuple[str, ...]:

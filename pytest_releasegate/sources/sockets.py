@@ -16,7 +16,7 @@ from pytest_releasegate.turns import turn
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["FAMILIES", "Address", "Line", "addresses", "is_number", "split_address"]
+__all__ = ["FAMILIES", "Address", "Line", "addresses", "is_loopback", "is_number", "split_address"]
 
 FAMILIES = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
 _MOST = 64 * 1024
@@ -72,6 +72,14 @@ def is_number(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host, by name or number, is this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 class Line:

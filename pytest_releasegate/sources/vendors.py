@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
-from pytest_releasegate.sources.answers import allowed, answered, bare, instant, is_loopback, private_url
+from pytest_releasegate.sources.answers import allowed, answered, bare, instant, is_here, private_url
 from pytest_releasegate.sources.s3 import Signer, bucket_url, signed
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def base(name: str, key: Key, context: Context) -> str:
     """Where the vendor's API is; another address than its own must be this machine's, and never for production."""
     if not key.api:
         return OWN[name]
-    if context.environment.protected or not is_loopback(key.api):
-        where = "nowhere else on a protected environment" if is_loopback(key.api) else "else only to this machine"
+    if context.environment.protected or not is_here(key.api):
+        where = "nowhere else on a protected environment" if is_here(key.api) else "else only to this machine"
         raise CannotLook(f"api {bare(key.api)}: the key of {name} goes to {OWN[name]}, and {where}", "leave `api` out")
     return key.api.rstrip("/")
 

@@ -13,7 +13,7 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters
-from pytest_releasegate.sources.htmlpages import Reader
+from pytest_releasegate.sources.htmlpages import metas
 from pytest_releasegate.sources.http import Query, ask, public_url
 from pytest_releasegate.sources.jsonpaths import dotted, parsed, under
 from pytest_releasegate.sources.login import busy
@@ -193,7 +193,7 @@ def _read(place: str, answer: Answer) -> _Said:
     if how == "header" and what:
         found: Any = answer.headers.get(what)
     elif how == "meta" and what:
-        found = _Metas.read(answer.text).found.get(what.lower())
+        found = next((content for name, content in metas(answer.text) if name == what.lower()), None)
     elif how == "text" and what:
         match = re.search(what, answer.text)
         found = _whole(match) if match else None
@@ -220,18 +220,3 @@ def _in_json(path: str, answer: Answer) -> _Said:
         return _Said(trouble="an answer that is not JSON")
     text = found.strip() if isinstance(found, str) else ""
     return _Said(value=text) if text else _Said(trouble=f"no text at {path}")
-
-
-class _Metas(Reader):
-    """The `<meta name=... content=...>` of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: dict[str, str] = {}
-        """The content of each by its name, in lower case."""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Look at one element."""
-        given = dict(attrs)
-        if tag == "meta" and given.get("name"):
-            self.found.setdefault((given["name"] or "").lower(), given.get("content") or "")

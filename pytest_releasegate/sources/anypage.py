@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 from pytest_releasegate.check import find
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
-from pytest_releasegate.sources.htmlpages import Reader, is_html
+from pytest_releasegate.sources.htmlpages import asks_password, is_html
 from pytest_releasegate.sources.http import Answer, Query, ask
 from pytest_releasegate.sources.httpfaults import bare_url
 
@@ -39,7 +39,7 @@ def not_its_own(answer: Answer, query: Query, context: Context) -> Iterator[Find
     if not is_html(answer.text, answer.headers.get("Content-Type", "")):
         return
     at = urlsplit(answer.url).path
-    if at != path and _asks_password(answer):
+    if at != path and asks_password(answer.text):
         actual = f"the login at {at}; name a `text` of the page meant"
         yield find("page", expected=f"what is at {path}", actual=actual, ok=Ok.CANNOT_TELL)
         return
@@ -56,21 +56,6 @@ def not_its_own(answer: Answer, query: Query, context: Context) -> Iterator[Find
     yield find("page", expected=f"what is at {path} alone", actual=actual, ok=Ok.CANNOT_TELL)
 
 
-def _asks_password(answer: Answer) -> bool:
-    """Whether the page is a form that asks for a password."""
-    return _Form.read(answer.text).asks_password
-
-
 def _gist(answer: Answer, name: str = "") -> str:
     """What the page says, whenever it says it, and whatever its name."""
     return _CHANGING.sub("", answer.text.replace(name, ""))
-
-
-class _Form(Reader):
-    def __init__(self) -> None:
-        super().__init__()
-        self.asks_password = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Look at one element."""
-        self.asks_password |= tag == "input" and (dict(attrs).get("type") or "").lower() == "password"

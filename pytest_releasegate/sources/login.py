@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources import cookiejar
-from pytest_releasegate.sources.htmlpages import Reader
+from pytest_releasegate.sources.htmlpages import Reader, asks_password
 from pytest_releasegate.sources.http import Answer, Query, ask
 from pytest_releasegate.sources.httpsend import Headers
 from pytest_releasegate.sources.jsonpaths import parsed, under
@@ -172,7 +172,7 @@ class Visitor:
             return f"got {answer.status} {answer.reason}".strip()
         if leads_to(answer, self.url(login.url), map(self.url, login.pages)):
             return f"got {answer.status} back to the login"
-        if answer.status == 200 and login.encoding == "form" and _Page.read(answer.text).asks_password:
+        if answer.status == 200 and login.encoding == "form" and asks_password(answer.text):
             return "got 200 with the form again"
         if login.token:
             token = _dig(answer, login.token)
@@ -250,12 +250,11 @@ def _dig(answer: Answer, path: str) -> str:
 
 
 class _Page(Reader):
-    """What a page of HTML holds: tokens by name, and whether it asks for a password."""
+    """What a page of HTML holds: tokens by name."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tokens: dict[str, str] = {}
-        self.asks_password = False
 
     def token(self, name: str) -> str:
         """The token of that name, empty where there is none."""
@@ -264,7 +263,6 @@ class _Page(Reader):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Look at one element."""
         given = dict(attrs)
-        self.asks_password |= tag == "input" and (given.get("type") or "").lower() == "password"
         key = {"input": "value", "meta": "content"}.get(tag)
         if key and (value := given.get(key)):
             self.tokens.setdefault((given.get("name") or "").replace("-", "_"), value)

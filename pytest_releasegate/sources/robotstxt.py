@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from pytest_releasegate.sources.htmlpages import metas
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,10 +19,6 @@ _MOST_BYTES = 500 * 1024
 _TOKEN = re.compile(r"[A-Za-z_-]+")
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_METAS = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(script|style|template)\b.*?(?:</\1\b|\Z)|(<meta\b[^<>]*>)", re.DOTALL | re.IGNORECASE
-)
-"""The elements that tell something, in the second group; what is between comments and in scripts is none."""
 _WITH_VALUE = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _WHOLE_SITE = frozenset({"/", "/*", "*"})
 
@@ -171,22 +168,6 @@ def _meant(part: str) -> set[str]:
 
 def page_tokens(text: str, agents: Iterable[str]) -> set[str]:
     """What the `<meta>` elements of a page tell these crawlers."""
-    page = _Metas({"robots", *(agent.lower() for agent in agents)})
-    # the elements alone: a whole page of garbage would take forever
-    page.feed("".join(found[2] or "" for found in _METAS.finditer(text)))
-    return {word for content in page.found for part in content.lower().split(",") for word in _meant(part)}
-
-
-class _Metas(HTMLParser):
-    """The contents of the `<meta>` elements with these names."""
-
-    def __init__(self, names: set[str]) -> None:
-        super().__init__()
-        self.names = names
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Look at one element."""
-        given = dict(attrs)
-        if tag == "meta" and (given.get("name") or "").strip().lower() in self.names:
-            self.found.append(given.get("content") or "")
+    names = {"robots", *(agent.lower() for agent in agents)}
+    told = ",".join(content for name, content in metas(text) if name in names)
+    return {word for part in told.lower().split(",") for word in _meant(part)}

@@ -21,11 +21,10 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters
 from pytest_releasegate.sources.banners import banner
-from pytest_releasegate.sources.http import Query, ask
 from pytest_releasegate.sources.jsonpaths import dotted, parsed, under
 from pytest_releasegate.sources.postgres import connect, first_rows, one_statement
 from pytest_releasegate.sources.text import OneOrMore
-from pytest_releasegate.sources.tls import authority_file
+from pytest_releasegate.sources.webpages import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Maintenance"]
 
 _LONGEST = 30.0
-_LARGEST = 8 * 1024 * 1024
 _MOST_SHOWN = 40
 _TOO_MANY, _BROKEN, _UNAVAILABLE = 429, 500, 503
 _SWITCH = {True: "on", False: "off"}
@@ -138,7 +136,7 @@ class Maintenance(Parameters):
                 yield self._state(name, state, context)
         for url in self.url:
             number += 1
-            yield from self._page(url, self._ask(url, context))
+            yield from self._page(url, fetch(context, url, ca=self.ca))
         yield counted("things", number)
 
     def _state(self, name: str, state: State, context: Context) -> Finding:
@@ -155,7 +153,7 @@ class Maintenance(Parameters):
         return find(name, expected=expected, actual=expected if same else known, ok=same)
 
     def _of_page(self, state: State, context: Context) -> Any:
-        answer = self._ask(state.url, context)
+        answer = fetch(context, state.url, ca=self.ca)
         if not (200 <= answer.status < 300 or answer.status == _UNAVAILABLE):
             what = f"{answer.url} answered {answer.status} {answer.reason}".strip()
             raise CannotLook(what, "name a page that answers with 200")
@@ -165,11 +163,6 @@ class Maintenance(Parameters):
             what = f"{answer.url}: the answer ({answer.status}) is not JSON"
             raise CannotLook(what, "name a page that answers with JSON") from None
         return None if isinstance(found, (dict, list)) else found
-
-    def _ask(self, url: str, context: Context) -> Answer:
-        ca = authority_file(context.root, context.resolve(self.ca, secret=False))
-        query = Query(url=context.url(url), ca=ca, max_size=_LARGEST)
-        return ask(query, clock=context.clock, limit=context.remaining(_LONGEST))
 
     def _page(self, url: str, answer: Answer) -> Iterator[Finding]:
         on = self.mode == "on"

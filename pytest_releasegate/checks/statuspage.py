@@ -12,7 +12,8 @@ from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook, nearest
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import Duration, Parameters, format_duration
-from pytest_releasegate.sources.answers import Away, absolute, bare
+from pytest_releasegate.sources.answers import Away, absolute
+from pytest_releasegate.sources.httpfaults import bare_url
 from pytest_releasegate.sources.statuspages import IMPACTS, STATES, Component, Event, Page, page
 from pytest_releasegate.sources.text import OneOrMore, shown
 
@@ -67,7 +68,7 @@ class Statuspage(Parameters):
         try:
             found = page(context, url, self.format, self.ca)
         except Away as away:
-            yield find(f"page {bare(url)}", expected="an answer", actual=str(away), ok=Ok.CANNOT_TELL)
+            yield find(f"page {bare_url(url)}", expected="an answer", actual=str(away), ok=Ok.CANNOT_TELL)
             return
         chosen = self._chosen(found)
         yield self._age(found, context.clock.now())

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.sources.http import Answer, Query, Unknown, Unreachable, ask, public_url
+from pytest_releasegate.sources.http import Answer, Query, Unknown, Unreachable, ask
+from pytest_releasegate.sources.httpfaults import bare_url
 from pytest_releasegate.sources.jsonpaths import under
 from pytest_releasegate.sources.sockets import is_loopback
 from pytest_releasegate.sources.tls import authority_file
@@ -51,7 +52,7 @@ def answered(context: Context, url: str, headers: Mapping[str, str] | None = Non
     except (Unreachable, Unknown) as away:
         raise Away(away.what) from None
     if answer.status == _BUSY or answer.status >= _BROKEN:
-        raise Away(f"{bare(answer.url)} answered {answer.status} {answer.reason}".strip())
+        raise Away(f"{bare_url(answer.url)} answered {answer.status} {answer.reason}".strip())
     return answer
 
 
@@ -62,19 +63,14 @@ def absolute(url: str) -> str:
     raise ValueError(f"'{url}' is no URL; write it as https://{url}")
 
 
-def bare(url: str) -> str:
-    """The URL without its query and its password, which nobody should read."""
-    return public_url(url).partition("?")[0]
-
-
 def require_ok(answer: Answer, hint: str = "is the URL right?") -> Answer:
     """The answer itself; raises `CannotLook` where its status is not 200."""
     if answer.status == 200:
         return answer
     refused = answer.status in (401, 403)
-    what = f"{bare(answer.url)} answered {answer.status} {answer.reason}".strip()
+    what = f"{bare_url(answer.url)} answered {answer.status} {answer.reason}".strip()
     if "Location" in answer.headers:
-        hint = f"it moved to {bare(answer.headers['Location'])}"
+        hint = f"it moved to {bare_url(answer.headers['Location'])}"
     raise CannotLook(what, "its token is wrong, or may not read this" if refused else hint)
 
 
@@ -84,7 +80,7 @@ def document(answer: Answer) -> Any:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
         kind = answer.headers.get("Content-Type", "no content type")
-        what = f"{bare(answer.url)} answered {len(answer.body)} bytes of {kind} that are not JSON"
+        what = f"{bare_url(answer.url)} answered {len(answer.body)} bytes of {kind} that are not JSON"
         raise CannotLook(what, "is the URL right?") from None
 
 
@@ -103,7 +99,7 @@ def list_at(found: Any, path: str, url: str) -> list[dict[str, Any]]:
         return place
     where = f"at '{path}'" if path else "at the top"
     keys = f"; its keys: {', '.join(sorted(map(str, found)))[:200]}" if isinstance(found, dict) else ""
-    raise CannotLook(f"{bare(url)}: expected a list of objects {where}, got {type(place).__name__}{keys}")
+    raise CannotLook(f"{bare_url(url)}: expected a list of objects {where}, got {type(place).__name__}{keys}")
 
 
 def instant(text: Any) -> datetime | None:
@@ -132,4 +128,4 @@ def private_url(url: str, what: str = "the key") -> str:
     """The URL itself; raises `CannotLook` where a secret would go over a network in the clear."""
     if url.startswith("https://") or is_here(url):
         return url
-    raise CannotLook(f"{bare(url)}: {what} would be sent in the clear", "write it as https://host/path")
+    raise CannotLook(f"{bare_url(url)}: {what} would be sent in the clear", "write it as https://host/path")

@@ -14,13 +14,13 @@ from pytest_releasegate.sources.answers import (
     Away,
     absolute,
     answered,
-    bare,
     document,
     instant,
     list_at,
     private_url,
     require_ok,
 )
+from pytest_releasegate.sources.httpfaults import bare_url
 from pytest_releasegate.sources.jsonpaths import under
 from pytest_releasegate.sources.paging import require_whole
 from pytest_releasegate.sources.statuspages import IMPACTS, page
@@ -111,7 +111,7 @@ def listed(source: Source, context: Context) -> tuple[int, list[Incident]]:
     try:
         return _READERS[source.of](source, url.rstrip("/"), token, context)
     except (KeyError, TypeError, AttributeError) as wrong:
-        what = f"{bare(url)} is not as lists of {source.of} are: {type(wrong).__name__} {wrong}"
+        what = f"{bare_url(url)} is not as lists of {source.of} are: {type(wrong).__name__} {wrong}"
         raise CannotLook(what[:300], "is the URL right?") from None
 
 
@@ -191,7 +191,7 @@ def _same_host(place: str, following: str) -> str:
     """Where the next page is: the token goes to no other host."""
     joined = urljoin(place, following)
     if urlsplit(joined)[:2] != urlsplit(place)[:2]:
-        raise CannotLook(f"{bare(place)}: its next page is on another host", "is `url` right?")
+        raise CannotLook(f"{bare_url(place)}: its next page is on another host", "is `url` right?")
     return joined
 
 
@@ -241,7 +241,9 @@ def _json(source: Source, url: str, token: str, context: Context) -> tuple[int, 
 def _of_json(source: Source, one: dict[str, Any], url: str) -> Incident:
     for name, field in (("id", source.id), ("status", source.status)):
         if _at(one, field) is None:
-            raise CannotLook(f"{bare(url)}: an item has no '{field}'", f"set `{name}`; {nearest(field, sorted(one))}")
+            raise CannotLook(
+                f"{bare_url(url)}: an item has no '{field}'", f"set `{name}`; {nearest(field, sorted(one))}"
+            )
     status = _words(_at(one, source.status))
     return Incident(
         id=visible(str(_at(one, source.id))),

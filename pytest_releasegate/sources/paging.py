@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.sources.answers import bare
+from pytest_releasegate.sources.httpfaults import bare_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def require_whole(answer: Answer, found: Any, path: str, number: int) -> None:
     told = link or next(_told(found, path, number), "")
     if told:
         hint = "ask for all of it at once, such as with `?per_page=100`, or only for what counts"
-        raise CannotLook(f"{bare(answer.url)}: more of the list is on other pages, by its '{told}'", hint)
+        raise CannotLook(f"{bare_url(answer.url)}: more of the list is on other pages, by its '{told}'", hint)
 
 
 def _told(found: Any, path: str, number: int) -> Iterator[str]:

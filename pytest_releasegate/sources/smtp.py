@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
 from pytest_releasegate.params import format_seconds
-from pytest_releasegate.sources.answers import Away, bare
+from pytest_releasegate.sources.answers import Away
+from pytest_releasegate.sources.httpfaults import bare_url
 from pytest_releasegate.sources.tls import authority_file
 from pytest_releasegate.sources.vendors import Key, Told
 from pytest_releasegate.turns import turn
@@ -49,7 +50,7 @@ def sign_in(key: Key, context: Context) -> Told:
         thread.start()
         thread.join(limit + _SLACK)
     if not told:
-        raise Away(f"{bare(key.api)}: no full answer within {format_seconds(limit)}")
+        raise Away(f"{bare_url(key.api)}: no full answer within {format_seconds(limit)}")
     if isinstance(told[0], Exception):
         raise told[0]
     return told[0]
@@ -59,7 +60,7 @@ def _sign_in(key: Key, tls: ssl.SSLContext, limit: float) -> Told:
     parts = urlsplit(key.api if "://" in key.api else f"smtp://{key.api}")
     if parts.scheme not in _PORTS or not parts.hostname:
         raise CannotLook(
-            f"api '{bare(key.api)}': expected a mail server", "write it as smtp://host:587 or smtps://host:465"
+            f"api '{bare_url(key.api)}': expected a mail server", "write it as smtp://host:587 or smtps://host:465"
         )
     port = parts.port or _PORTS[parts.scheme]
     try:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.sources.answers import answered, bare, document, instant, require_ok
+from pytest_releasegate.sources.answers import answered, document, instant, require_ok
+from pytest_releasegate.sources.httpfaults import bare_url
 from pytest_releasegate.sources.text import visible
 
 if TYPE_CHECKING:
@@ -126,9 +127,9 @@ def page(context: Context, url: str, kind: str = "auto", ca: str = "") -> Page:
             found = document(require_ok(answer))
             return _with_components(context, read(found, place, name), home, ca)
         moved = answer.headers.get("Location", "")
-        tried.append(f"{_PATHS[name]} ({answer.status}{f' to {bare(moved)}'[:200] if moved else ''})")
+        tried.append(f"{_PATHS[name]} ({answer.status}{f' to {bare_url(moved)}'[:200] if moved else ''})")
     hint = f"name its `format`, or the whole URL of its JSON; known: {', '.join(FORMATS)}"
-    raise CannotLook(f"{bare(url)} is no status page of a known format: tried {', '.join(tried)}", hint)
+    raise CannotLook(f"{bare_url(url)} is no status page of a known format: tried {', '.join(tried)}", hint)
 
 
 def read(found: Any, url: str, kind: str = "auto") -> Page:
@@ -136,11 +137,13 @@ def read(found: Any, url: str, kind: str = "auto") -> Page:
     name = _detected(found) if kind == "auto" else kind
     if not name:
         keys = ", ".join(sorted(found))[:200] if isinstance(found, dict) else type(found).__name__
-        raise CannotLook(f"{bare(url)} is no status page of a known format: its keys are {keys}", "name its `format`")
+        raise CannotLook(
+            f"{bare_url(url)} is no status page of a known format: its keys are {keys}", "name its `format`"
+        )
     try:
         return FORMATS[name](found, url)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as wrong:
-        what = f"{bare(url)} is not as pages of {name} are: {type(wrong).__name__} {wrong}"
+        what = f"{bare_url(url)} is not as pages of {name} are: {type(wrong).__name__} {wrong}"
         raise CannotLook(what[:300], "is the URL right, and the `format`?") from None
 
 

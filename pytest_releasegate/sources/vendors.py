@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.model import Ok
-from pytest_releasegate.sources.answers import allowed, answered, bare, instant, is_here, private_url
+from pytest_releasegate.sources.answers import allowed, answered, instant, is_here, private_url
+from pytest_releasegate.sources.httpfaults import bare_url
 from pytest_releasegate.sources.s3 import Signer, bucket_url, signed
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ def base(name: str, key: Key, context: Context) -> str:
         return OWN[name]
     if context.environment.protected or not is_here(key.api):
         where = "nowhere else on a protected environment" if is_here(key.api) else "else only to this machine"
-        raise CannotLook(f"api {bare(key.api)}: the key of {name} goes to {OWN[name]}, and {where}", "leave `api` out")
+        raise CannotLook(
+            f"api {bare_url(key.api)}: the key of {name} goes to {OWN[name]}, and {where}", "leave `api` out"
+        )
     return key.api.rstrip("/")
 
 
@@ -262,7 +265,7 @@ def _not_valid(answer: Answer, code: str, service: str, refused: tuple[int, ...]
     if answer.status in _REFUSED:
         why = "which says nothing of the key" if own else f"not in the words of {service}: something else may refuse it"
         return Told(valid=Ok.CANNOT_TELL, said=f"{answer.status}, {why}")
-    raise CannotLook(f"{bare(answer.url)} answered {said}", "is the account right, or `api`?")
+    raise CannotLook(f"{bare_url(answer.url)} answered {said}", "is the account right, or `api`?")
 
 
 def _document(answer: Answer) -> dict[str, Any] | None:
@@ -277,7 +280,7 @@ def _object(answer: Answer) -> dict[str, Any]:
     found = _document(answer)
     if found is not None:
         return found
-    what = f"{bare(answer.url)} answered {answer.status} without a JSON object"
+    what = f"{bare_url(answer.url)} answered {answer.status} without a JSON object"
     raise CannotLook(what, "is `api` right?")
 
 

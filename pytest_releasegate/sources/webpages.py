@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pytest_releasegate.check import find
 from pytest_releasegate.model import Ok
 from pytest_releasegate.sources.http import Query, ask
+from pytest_releasegate.sources.httpfaults import bare_url
 from pytest_releasegate.sources.httpshown import led_to
 from pytest_releasegate.sources.tls import authority_file
 
@@ -42,7 +43,7 @@ def fetch(
 
 def place(answer: Answer) -> str:
     """How findings name the page: its URL without a query, which may hold secrets."""
-    return answer.url.partition("?")[0]
+    return bare_url(answer.url)
 
 
 def is_later(answer: Answer) -> bool:

@@ -51,10 +51,12 @@ class Zygote:
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n"
 
-    def run(self, module: str, words: list[str], cwd: Path, environment: dict[str, str]) -> tuple[int, str]:
-        """The exit code, and what was written to stdout, then to stderr; raises `TimeoutError` after two minutes."""
+    def run(
+        self, module: str, words: list[str], cwd: Path, environment: dict[str, str], patience: float = PATIENCE
+    ) -> tuple[int, str]:
+        """The exit code, and what was written to stdout, then to stderr; raises `TimeoutError` after so long."""
         with tempfile.TemporaryDirectory(prefix="rg-") as folder, socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE)
+            connection.settimeout(patience)
             connection.connect(self._address)
             files = [str(Path(folder) / name) for name in ("stdout", "stderr")]
             wanted = {"module": module, "words": words, "cwd": str(cwd), "environment": environment, "files": files}

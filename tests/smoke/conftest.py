@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ import pytest
 from releasegate_demo import control
 
 from pytest_releasegate.store import open_store
+from tests.conftest import zygote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,28 +56,10 @@ class Scratch:
     def run(self, *words: str, **variables: str) -> tuple[int, str]:
         """Run the flows; give the exit code and what pytest printed, in one line."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "RELEASEGATE_"))}
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "no:cacheprovider",
-            "--release",
-            "1.4.0",
-            "--env",
-            "demo",
-            *words,
-        ]
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env={**kept, "COLUMNS": "200", "NO_COLOR": "1", **self.variables, **variables},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return done.returncode, re.sub(r"\s+", " ", done.stdout + done.stderr)
+        words = ("-p", "no:cacheprovider", "--release", "1.4.0", "--env", "demo", *words)
+        environment = {**kept, "COLUMNS": "200", "NO_COLOR": "1", **self.variables, **variables}
+        code, out = zygote().run("pytest", list(words), self.root, environment, patience=300)
+        return code, re.sub(r"\s+", " ", out)
 
     def results(self) -> dict[str, Result]:
         """The newest result of each gate."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 from ipaddress import ip_address
+from ssl import MemoryBIO, SSLWantReadError
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from pytest_releasegate.params import format_seconds
 from pytest_releasegate.turns import turn
 
 if TYPE_CHECKING:
+    from ssl import SSLContext, SSLObject
     from types import TracebackType
 
 __all__ = ["FAMILIES", "Address", "Line", "addresses", "is_loopback", "is_number", "split_address"]
@@ -162,3 +164,18 @@ class Line:
             if len(body) > _MOST:
                 raise ConnectionResetError("a line without an end")
         return body.decode(errors="replace").rstrip("\r\n")
+
+    def shake(self, context: SSLContext, host: str) -> SSLObject:
+        """Shake hands for TLS; `wrap_socket` would lose the socket, still open, where a reset has come before it."""
+        incoming, outgoing = MemoryBIO(), MemoryBIO()
+        secure = context.wrap_bio(incoming, outgoing, server_hostname=host)
+        while True:
+            try:
+                secure.do_handshake()
+            except SSLWantReadError:
+                self.send(outgoing.read())
+                part = self.some()
+                incoming.write(part) if part else incoming.write_eof()
+            else:
+                self.send(outgoing.read())
+                return secure

@@ -282,27 +282,11 @@ def _connected(endpoint: Endpoint, limit: float) -> Line:
 
 
 def _shaken(line: Line, endpoint: Endpoint, context: ssl.SSLContext) -> Session:
-    secure = _hands(line, context, endpoint.host)
+    secure = line.shake(context, endpoint.host)
     cipher = secure.cipher()
     certificate = secure.getpeercert(binary_form=True) or b""
     issuers = _issuers(secure) if context.verify_mode is ssl.CERT_REQUIRED else ()
     return Session(secure.version() or "unknown", cipher[0] if cipher else "unknown", certificate, issuers)
-
-
-def _hands(line: Line, context: ssl.SSLContext, host: str) -> ssl.SSLObject:
-    """A handshake over the line; `wrap_socket` loses the socket, still open, where a reset has come before it."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    secure = context.wrap_bio(incoming, outgoing, server_hostname=host)
-    while True:
-        try:
-            secure.do_handshake()
-        except ssl.SSLWantReadError:
-            line.send(outgoing.read())
-            part = line.some()
-            incoming.write(part) if part else incoming.write_eof()
-        else:
-            line.send(outgoing.read())
-            return secure
 
 
 def _greeted(line: Line, endpoint: Endpoint, version: ssl.TLSVersion) -> Session:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import shlex
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.model import Ok
-from pytest_releasegate.params import Duration, Parameters, format_duration
+from pytest_releasegate.params import Duration, format_duration
 from pytest_releasegate.sources.pghazards import Known
-from pytest_releasegate.sources.pgplans import pending
+from pytest_releasegate.sources.pgpending import Pending
 from pytest_releasegate.sources.pgrehearsal import Rehearsal, Way, rehearse
 from pytest_releasegate.sources.pgscratch import scratch
 from pytest_releasegate.sources.pgsplit import Script, script
-from pytest_releasegate.sources.pgtrial import found, scripts
-from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement
+from pytest_releasegate.sources.pgtrial import scripts
+from pytest_releasegate.sources.postgres import database_name
 from pytest_releasegate.sources.recent import digest, recent, share
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["DryRun"]
 
 
-class DryRun(Parameters):
+class DryRun(Pending):
     """A migration run on a scratch copy: up, down, and up again; the denominators are files, tables and rows.
 
     Gates with different `part`s and otherwise the same parameters share one rehearsal of the last hour.
@@ -48,16 +48,8 @@ class DryRun(Parameters):
     kind: ClassVar[str] = "dry_run"
     shorthand: ClassVar[str] = "files"
 
-    files: list[str] = Field(default=["migrations/*.up.sql"], min_length=1)
-    """Patterns of the files under the root folder, which go by the order of their names."""
-    since: str = ""
-    """Leave out the files whose names sort before this one, such as `004`."""
-    applied: str = ""
-    """A query that gives the versions that the database has; files whose names begin with one are left out."""
     rollback: str = ""
     """The way back of each file, such as `migrations/{name}.down.sql`; by default what the files hold themselves."""
-    database: str = ""
-    """The environment's database; by default the only one, or `app`."""
     content: Literal["data", "sample", "schema"] = "data"
     """What is copied: all rows, some rows of each table with those that they refer to, or none."""
     rows: int = Field(default=1000, ge=1, strict=True)
@@ -86,16 +78,6 @@ class DryRun(Parameters):
         """What copying and running may take."""
         return self.timeout
 
-    @field_validator("files", mode="before")
-    @classmethod
-    def _one(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("applied")
-    @classmethod
-    def _single(cls, text: str) -> str:
-        return one_statement(text) if text else text
-
     @model_validator(mode="after")
     def _has_command(self) -> DryRun:
         if self.part == "compatibility" and not self.command:
@@ -105,7 +87,7 @@ class DryRun(Parameters):
     def look(self, context: Context) -> Iterator[Finding]:
         """Rehearse, or read what a gate before has rehearsed of the same files."""
         name = database_name(context, self.database)
-        files = self._files(context, name)
+        files = self.pending(context, name)
         if files:
             told = self._rehearsed(context, name, files)
             context.attach("rehearsal.txt", "text/plain", _summary(told).encode())
@@ -113,13 +95,6 @@ class DryRun(Parameters):
             for part in parts if self.part == "all" else (self.part,):
                 yield from getattr(self, f"_{part}")(told)
         yield counted("migration files", len(files), self.least)
-
-    def _files(self, context: Context, name: str) -> list[Script]:
-        files = scripts(found(context.root, self.files, self.since), context.root)
-        if not self.applied:
-            return files
-        with connect(context, name) as connection:
-            return pending(files, [str(row[0]) for row in first_rows(connection, self.applied, limit=100_000)])
 
     def _rehearsed(self, context: Context, name: str, files: Sequence[Script]) -> Rehearsal:
         backs = list(self._backs(context, files))

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.params import Parameters
 from pytest_releasegate.sources.pghazards import Hazard, Known
-from pytest_releasegate.sources.pgplans import pending, plans, sizes
+from pytest_releasegate.sources.pgpending import Pending
+from pytest_releasegate.sources.pgplans import plans, sizes
 from pytest_releasegate.sources.pgreview import hazards
 from pytest_releasegate.sources.pgscratch import scratch
 from pytest_releasegate.sources.pgsplit import split
 from pytest_releasegate.sources.pgtables import aligned
-from pytest_releasegate.sources.pgtrial import found, scripts, tried
-from pytest_releasegate.sources.postgres import connect, database_name, first_rows, one_statement
+from pytest_releasegate.sources.pgtrial import scripts, tried
+from pytest_releasegate.sources.postgres import connect, database_name
 from pytest_releasegate.sources.recent import digest, recent, share
 from pytest_releasegate.sources.squawk import squawk
 
@@ -60,7 +61,7 @@ class Ignored(Parameters):
     """Why it is no hazard here."""
 
 
-class Migration(Parameters):
+class Migration(Pending):
     """Migration files, read and tried on a scratch copy of the schema; the denominators are files and statements.
 
     Gates that ask about different things and otherwise the same share one review of the last hour.
@@ -78,14 +79,6 @@ class Migration(Parameters):
     kind: ClassVar[str] = "migration"
     shorthand: ClassVar[str] = "files"
 
-    files: list[str] = Field(default=["migrations/*.up.sql"], min_length=1)
-    """Patterns of the files under the root folder, which go by the order of their names."""
-    since: str = ""
-    """Leave out the files whose names sort before this one, such as `004`."""
-    applied: str = ""
-    """A query that gives the versions that the database has; files whose names begin with one are left out."""
-    database: str = ""
-    """The environment's database; by default the only one, or `app`."""
     about: list[Aspect] = Field(default=["syntax", "locks", "writes", "versions", "rollback"], min_length=1)
     """What is asked: by default everything."""
     rollback: str = ""
@@ -103,16 +96,6 @@ class Migration(Parameters):
     least: int = Field(default=1, ge=1, strict=True)
     """How many files there must be at least."""
 
-    @field_validator("files", mode="before")
-    @classmethod
-    def _one(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("applied")
-    @classmethod
-    def _single(cls, text: str) -> str:
-        return one_statement(text) if text else text
-
     @model_validator(mode="after")
     def _asks_for_something(self) -> Migration:
         if "about" in self.model_fields_set and "rollback" in self.about and not self.rollback:
@@ -122,10 +105,7 @@ class Migration(Parameters):
     def look(self, context: Context) -> Iterator[Finding]:
         """Read, try, and ask the target how large its tables are; or take what a gate before has found of the same."""
         name = database_name(context, self.database)
-        files = scripts(found(context.root, self.files, self.since), context.root)
-        if self.applied:
-            with connect(context, name) as connection:
-                files = pending(files, [str(row[0]) for row in first_rows(connection, self.applied, limit=100_000)])
+        files = self.pending(context, name)
         chosen = self.model_dump(mode="json", include={"transaction", "large_rows", "without"})
         asked = digest([*(text for file in files for text in (file.name, file.text)), str(chosen)])
         review = recent(context, f"migration/{name}", asked)

@@ -70,13 +70,18 @@ def _handler(standin: StandIn) -> type[BaseHTTPRequestHandler]:
 def standing_in() -> Iterator[StandIn]:
     """Run one until the block ends."""
     standin = StandIn()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(standin))
-    server.daemon_threads = True
-    standin.url = f"http://127.0.0.1:{server.server_port}"
+    with serving(_handler(standin)) as standin.url:
+        yield standin
+
+
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answer with that handler until the block ends; the value is where."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield standin
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

@@ -7,10 +7,9 @@ import functools
 import io
 import json
 import shutil
-import threading
 import zipfile
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -22,6 +21,7 @@ from playwright.sync_api import expect, sync_playwright
 from pytest_releasegate.cli import main
 from pytest_releasegate.hooks.chromium import usable_chromium
 from pytest_releasegate.hooks.launching import films_at
+from tests.standin import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,13 +144,8 @@ class Pages(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def pages() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Pages) as url:
+        yield url
 
 
 def product(root: Path, pages: str, make_scratch: type[Scratch]) -> Scratch:
@@ -330,13 +325,8 @@ def viewer(walked: Scratch, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     shutil.copytree(Path(playwright.__file__).parent / "driver/package/lib/vite/traceViewer", site)
     (site / "canary.zip").write_bytes(walked.evidence("canary")["trace.zip"])
     handler = functools.partial(Files, directory=str(site))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(handler) as url:
+        yield url
 
 
 class Files(SimpleHTTPRequestHandler):

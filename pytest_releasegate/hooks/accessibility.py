@@ -57,11 +57,14 @@ _ELEMENT = f"selector => {_AXE}.utils.shadowSelect(selector)"
 _RUN = f"([context, options]) => {_AXE}.runPartial(context, options)"
 _WHOLE: dict[str, Any] = {"exclude": []}
 _FINISH = f"""async ([parts, options]) => {{
-  const alone = parts ?? [await {_AXE}.runPartial({_WHOLE}, options)];
-  const all = await {_AXE}.finishRun(alone, options);
+  const all = await {_AXE}.finishRun(parts, options);
   const short = one => ({{...one, nodes: one.nodes.map(node => node.target), tags: []}});
   const [violations, incomplete] = [all.violations.map(short), all.incomplete.map(short)];
   return {{version: all.testEngine.version, violations, incomplete}};
+}}"""
+_ALONE = f"""async options => {{
+  (%s)();
+  return await ({_FINISH})([[await {_AXE}.runPartial({_WHOLE}, options)], options]);
 }}"""
 _OPTIONS = {"resultTypes": ["violations", "incomplete"], "preload": False}
 """`preload` would fetch style sheets of other hosts, and the browser would complain of what it cannot get."""
@@ -162,22 +165,26 @@ class Accessibility:
         if self._script is None:
             hint = "install pytest-releasegate[smoke], or name a file: releasegate_axe_script"
             raise CannotLook(f"axe-core is not installed: {hint}")
-        known = (address(page.url), *(ask(frame, _PROBE)["hash"] for frame in page.frames[:_MOST_FRAMES]))
+        probes = [ask(frame, _PROBE) for frame in page.frames[:_MOST_FRAMES]]
+        known = (address(page.url), *(probe["hash"] for probe in probes))
         if known in self._known:
             return None
         options = {**_OPTIONS, "rules": {rule: {"enabled": False} for rule in self._without}}
-        self._load(page.main_frame)
-        parts = None if len(page.frames) == 1 else self._parts(page.main_frame, _WHOLE, options, [_MOST_FRAMES])
-        found: dict[str, Any] = ask(page.main_frame, _FINISH, [parts, options], at_most=_MOST_MS)
+        load = self._load(probes[0])
+        if len(page.frames) == 1:  # in one question: a trace keeps two pictures of the page for each
+            found: dict[str, Any] = ask(page.main_frame, _ALONE % load, options, at_most=_MOST_MS)
+        else:
+            ask(page.main_frame, load)
+            parts = self._parts(page.main_frame, _WHOLE, options, [_MOST_FRAMES])
+            found = ask(page.main_frame, _FINISH, [parts, options], at_most=_MOST_MS)
         self._known.add(known)
         return found
 
-    def _load(self, frame: Frame) -> None:
-        probe = ask(frame, _PROBE)
+    def _load(self, probe: dict[str, Any]) -> str:
+        """What brings axe into a frame, where it is not there yet."""
         if probe["elements"] > _MOST_ELEMENTS:
             raise CannotLook(f"{probe['elements']:,} elements are too many for axe, which takes {_MOST_ELEMENTS:,}")
-        if not probe["known"]:
-            ask(frame, _LOAD % Path(str(self._script)).read_text("utf-8"))
+        return "() => true" if probe["known"] else _LOAD % Path(str(self._script)).read_text("utf-8")
 
     def _parts(self, frame: Frame, context: Any, options: dict[str, Any], left: list[int]) -> list[Any]:
         """What axe says of a frame and of those inside; None for one that it could not look at, as axe wants it."""
@@ -189,7 +196,7 @@ class Accessibility:
             try:
                 child = _frame_at(frame, inner["frameSelector"]) if left[0] >= 0 else None
                 if child:
-                    self._load(child)
+                    ask(child, self._load(ask(child, _PROBE)))
                 parts += self._parts(child, inner["frameContext"], options, left) if child else [None]
             except (CannotLook, Error):
                 parts.append(None)

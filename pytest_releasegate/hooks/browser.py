@@ -16,7 +16,7 @@ from pytest_releasegate.hooks.accessibility import Accessibility, axe_script
 from pytest_releasegate.hooks.artifacts import Artifacts
 from pytest_releasegate.hooks.chromium import usable_chromium
 from pytest_releasegate.hooks.flow import FLOW, Account, Flow
-from pytest_releasegate.hooks.launching import films_at, remote, why_none
+from pytest_releasegate.hooks.launching import films_at, remote, why_none, without_film
 from pytest_releasegate.hooks.made import Made
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "set_up",
 ]
 
+_ARTIFACTS = "releasegate-artifacts"
 _SECRETS = pytest.StashKey[Secrets]()
 """What the targets of this run have in common of what must not be told."""
 
@@ -56,7 +57,7 @@ def set_up(config: pytest.Config, sessions: Sequence[GateSession]) -> list[tuple
         if not there:
             session.notes.append(f"no video of a browser started here: no {path}; run `playwright install ffmpeg`")
     artifacts = Artifacts(config, recorded=session.recorded)
-    return [(sys.modules[__name__], "releasegate-browser"), (artifacts, "releasegate-artifacts")]
+    return [(sys.modules[__name__], "releasegate-browser"), (artifacts, _ARTIFACTS)]
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +103,13 @@ def launch_browser(
         pytest.fail("releasegate_browser_url: expected ws:// of Playwright, or http:// of CDP", pytrace=False)
 
     def launch(**given: Any) -> Browser:
+        browser = reach(**given)
+        artifacts = pytestconfig.pluginmanager.getplugin(_ARTIFACTS)
+        if isinstance(artifacts, Artifacts) and artifacts.ours:
+            browser.on("context", without_film)
+        return browser
+
+    def reach(**given: Any) -> Browser:
         try:
             if url.startswith("http"):
                 return browser_type.connect_over_cdp(url)

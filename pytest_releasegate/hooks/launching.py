@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from typing import Any
+
     import pytest
+    from playwright.sync_api import BrowserContext
 
     from pytest_releasegate.check import Secrets
 
-__all__ = ["films_at", "remote", "why_none"]
+__all__ = ["films_at", "remote", "why_none", "without_film"]
 
 _FFMPEG = {"linux": "ffmpeg-linux", "darwin": "ffmpeg-mac", "win32": "ffmpeg-win64.exe"}
 
@@ -50,6 +53,13 @@ def why_none(error: str, name: str, url: str = "") -> str:
     if "missing dependencies" in error.lower() or "missing libraries" in error.lower():
         return f"{name} lacks libraries of the system\n    run `playwright install-deps {name}`"
     return f"{name} could not be started: {first}"
+
+
+def without_film(browser: BrowserContext) -> None:
+    """Trace the context without a film of small pictures: it costs a third of a page's time, and no evidence holds it."""
+    tracing: Any = browser.tracing
+    start = tracing.start
+    tracing.start = lambda **given: start(**{**given, "screenshots": False})
 
 
 def films_at() -> tuple[Path, bool]:

@@ -56,7 +56,7 @@ def why_none(error: str, name: str, url: str = "") -> str:
 
 
 def without_film(browser: BrowserContext) -> None:
-    """Trace the context without a film of small pictures: it costs a third of a page's time, and no evidence holds it."""
+    """Trace the context without a film of small pictures: that costs much, and no evidence holds it."""
     tracing: Any = browser.tracing
     start = tracing.start
     tracing.start = lambda **given: start(**{**given, "screenshots": False})

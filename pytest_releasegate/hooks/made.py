@@ -19,7 +19,7 @@ __all__ = ["PREFIX", "Forbidden", "Kind", "Made", "Thing"]
 
 PREFIX = "rg-"
 """How every mark begins: to ask for it is to ask for what any flow has made."""
-_MARK = re.compile(rf"{PREFIX}[0-9a-f]{{8}} (\d{{4}}-\d\d-\d\d \d\d:\d\d)")
+_MARK = re.compile(rf"\b{PREFIX}[0-9a-f]{{8}} (\d{{4}}-\d\d-\d\d \d\d:\d\d)")
 _TIME = "%Y-%m-%d %H:%M"
 _STALE = timedelta(minutes=10)
 _ROUNDS = 20
@@ -82,29 +82,32 @@ class Made:
             self._flow.later(lambda: self._remove(kind))
 
     def _remove(self, kind: Kind) -> None:
-        for thing in self._own(kind):
-            if not thing.voided:
-                _away(kind, thing)
+        problems = _all_away(kind, [thing for thing in self._own(kind) if not thing.voided])
+        if problems:
+            raise problems[0]
 
     def _own(self, kind: Kind) -> Iterator[Thing]:
         return (thing for thing in list(kind.find(self._flow.run)) if self._flow.run in thing.text)
 
     def _sweep(self, kind: Kind) -> None:
-        swept = 0
+        swept, stuck = 0, []
         for _ in range(_ROUNDS):
             stale = [thing for thing in kind.find(PREFIX) if not thing.voided and self._is_stale(thing.text)]
-            for thing in stale:
-                _away(kind, thing)
-            swept += len(stale)
-            if not stale:
+            stuck = _all_away(kind, stale)
+            swept += len(stale) - len(stuck)
+            if len(stale) == len(stuck):
                 break
-        name = f"{kind.name} of killed runs, removed"
-        self._flow.finding(name, expected="any", actual=swept, ok=True, observe=True)
+        name = f"{kind.name} of killed runs"
+        self._flow.finding(f"{name}, removed", expected="any", actual=swept, ok=True, observe=True)
+        if stuck:
+            actual = f"{len(stuck)}: {str(stuck[0]) or type(stuck[0]).__name__}"
+            self._flow.finding(f"{name}, not removed", expected=0, actual=actual, ok=False, observe=True)
 
     def _is_stale(self, text: str) -> bool:
-        mark = _MARK.search(text)
-        made = mark and datetime.strptime(mark[1], _TIME).replace(tzinfo=UTC)
-        return bool(made and self._flow.context.clock.now() - made > _STALE)
+        """Whether each mark on it is old: one that quotes an older mark may be of a run that is at work."""
+        times = [_time(mark) for mark in _MARK.findall(text)]
+        now = self._flow.context.clock.now()
+        return bool(times) and all(made is not None and now - made > _STALE for made in times)
 
     def _count(self) -> None:
         """Look again when all is removed: what is left, and what had to be voided."""
@@ -119,6 +122,24 @@ class Made:
             actual = f"{len(voided)}: {names}"
             self._flow.finding("voided, not removed", expected="any", actual=actual, ok=True, observe=True)
         self._flow.keep("made.json", {"run": self._flow.run, "left": dict(left), "voided": voided})
+
+
+def _time(mark: str) -> datetime | None:
+    try:
+        return datetime.strptime(mark, _TIME).replace(tzinfo=UTC)
+    except ValueError:  # somebody wrote it who is no flow
+        return None
+
+
+def _all_away(kind: Kind, things: Iterable[Thing]) -> list[Exception]:
+    """Remove each, whatever becomes of the others; what was raised."""
+    problems: list[Exception] = []
+    for thing in things:
+        try:
+            _away(kind, thing)
+        except Exception as problem:  # the others still have to go
+            problems.append(problem)
+    return problems
 
 
 def _away(kind: Kind, thing: Thing) -> None:

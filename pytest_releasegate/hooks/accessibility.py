@@ -6,6 +6,7 @@ import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_hex
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,9 @@ _MOST_ELEMENTS = 3_000
 _MOST_MS = 10_000
 _MOST_FRAMES = 10
 _MOST_SELECTORS = 20
-_AXE = 'globalThis[Symbol.for("releasegate.axe")]'
+_SYMBOL = f'Symbol.for("releasegate.axe.{token_hex(8)}")'
+"""Where axe is on a page; no page knows it beforehand, so none can put an axe of its own there."""
+_AXE = f"globalThis[{_SYMBOL}]"
 _PROBE = f"""() => {{
   const text = document.documentElement?.outerHTML ?? "";
   let hash = 7;
@@ -47,10 +50,10 @@ _LOAD = (
     "%s"
     """
   }).call(globalThis);
-  Object.defineProperty(globalThis, Symbol.for("releasegate.axe"), {value: globalThis.axe});
+  Object.defineProperty(globalThis, SYMBOL, {value: globalThis.axe});
   if (before) Object.defineProperty(globalThis, "axe", before); else delete globalThis.axe;
   return true;
-}"""
+}""".replace("SYMBOL", _SYMBOL)
 )
 _FRAMES = f"context => {_AXE}.utils.getFrameContexts(context)"
 _ELEMENT = f"selector => {_AXE}.utils.shadowSelect(selector)"

@@ -30,14 +30,17 @@ if TYPE_CHECKING:
 __all__ = ["Complaints"]
 
 _ABORTED = ("net::ERR_ABORTED", "NS_BINDING_ABORTED", "cancelled")
+_BLOCKED = "net::ERR_BLOCKED_BY_CLIENT"
+"""`route.abort("blockedbyclient")`, or an extension that blocks: the product has no part in it."""
 _MOST = 500
 _LONGEST = 300
 _KINDS = ("console errors", "uncaught page errors", "failed requests", "answers of 500 and above", "crashed pages")
-_SHOWN = ("dialogs", "downloads")
+_SHOWN = ("dialogs", "downloads", "requests blocked by the test", "answers given by a route of the test")
 """What no browser calls an error, and what a reader may want to know."""
 _LOUD = {"error", "assert"}
 _PARTS = {"script", "stylesheet"}
 _NOT_FOUND, _BROKEN = 400, 500
+_MOST_UNSENT = 100
 
 
 class Complaints:
@@ -47,6 +50,7 @@ class Complaints:
         self.pages = 0
         self._seen: dict[str, list[str]] = {kind: [] for kind in (*_KINDS, *_SHOWN)}
         self._tolerated: list[re.Pattern[str]] = []
+        self._unsent: list[Response] = []
         self._deaf = ""
         self._over = False
 
@@ -76,6 +80,8 @@ class Complaints:
     def end(self, page: Page) -> None:
         """Let in what is on its way, and nothing after it."""
         self.let_in(page)
+        for response in self._unsent[:_MOST_UNSENT]:
+            self._on_unsent(response)
         self._over = True
 
     def heard(self) -> Iterator[str]:
@@ -122,8 +128,21 @@ class Complaints:
     def _on_download(self, download: Download) -> None:
         self._note("downloads", address(download.url))
 
+    def _on_unsent(self, response: Response) -> None:
+        """Whether no server answered, but a route of the test: the page is then none of the product."""
+        from playwright.sync_api import Error
+
+        try:
+            if response.server_addr():
+                return
+        except Error:  # its page is gone
+            return
+        request = response.request
+        self.pages -= _is_page(response)
+        self._note("answers given by a route of the test", f"{request.method} {address(request.url)}")
+
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type in _LOUD:
+        if message.type in _LOUD and _BLOCKED not in message.text:
             where = urlsplit(str(message.location.get("url", ""))).path
             self._note("console errors", f"{message.text} ({where})" if where else message.text)
 
@@ -133,14 +152,16 @@ class Complaints:
     def _on_failed(self, request: Request) -> None:
         reason = request.failure or "no reason given"
         if not any(word in reason for word in _ABORTED):
-            self._note("failed requests", f"{request.method} {address(request.url)}: {reason}")
+            kind = "requests blocked by the test" if _BLOCKED in reason else "failed requests"
+            self._note(kind, f"{request.method} {address(request.url)}: {reason}")
 
     def _on_response(self, response: Response) -> None:
         if self._over:
             return
         request, status = response.request, response.status
-        if request.resource_type == "document" and not 300 <= status < 400:  # a redirect is not yet a page
-            self.pages += 1
+        self.pages += _is_page(response)
+        if request.timing["requestStart"] < 0 and request.url.startswith("http") and not response.from_service_worker:
+            self._unsent.append(response)
         if request.resource_type in _PARTS and _NOT_FOUND <= status < _BROKEN:
             self._note("failed requests", f"{request.method} {address(request.url)}: {status}")
         if status >= _BROKEN:
@@ -150,3 +171,8 @@ class Complaints:
         if not self._over:
             lines = text.strip().splitlines() or [""]
             self._seen[kind].append(lines[0][:_LONGEST])
+
+
+def _is_page(response: Response) -> bool:
+    """A redirect is not yet a page."""
+    return response.request.resource_type == "document" and not 300 <= response.status < 400

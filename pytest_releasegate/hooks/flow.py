@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from pytest_releasegate.check import counted
+from pytest_releasegate.check import Secrets, counted
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.hooks.accessibility import Accessibility
 from pytest_releasegate.hooks.complaints import Complaints
@@ -39,6 +39,10 @@ _PASSWORDS = "input[type=password], [autocomplete=current-password], [autocomple
 _MASK = "#5b6b6c"
 _SETTLED_MS = 5_000
 _LONGEST = 300
+_LONG_COOKIE = 16
+"""Shorter ones, such as a language or a number, may stand in a message by chance."""
+_PLACES = Striker(Secrets({}))
+"""Strikes out what is a secret by its place, such as a value in an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +195,11 @@ class Flow:
         for browser in self._watched:
             with suppress(Error):
                 for cookie in browser.cookies():
-                    if is_session_like(cookie.get("value", "")):
-                        self.private[cookie.get("value", "")] = f"cookie:{cookie.get('name')}"
+                    value, name = cookie.get("value", ""), f"cookie:{cookie.get('name')}"
+                    if is_session_like(value):
+                        self.private[value] = name
+                        if len(value) >= _LONG_COOKIE:  # messages of the test are not ours to strike
+                            self.context.secrets.add(value, name)
 
     def _tell(self, *findings: Finding) -> None:
         for one in findings:
@@ -217,8 +224,8 @@ class Flow:
         try:
             with suppress(Error):
                 page.wait_for_load_state("load", timeout=_SETTLED_MS)
-            hidden = [page.locator(selector) for selector in self._hidden]
-            hidden += [page.get_by_text(password) for password in self._passwords]
+            hidden = [frame.locator(selector) for frame in page.frames for selector in self._hidden]
+            hidden += [frame.get_by_text(password) for frame in page.frames for password in self._passwords]
             body = page.screenshot(mask=hidden, mask_color=_MASK, animations="disabled", timeout=_SETTLED_MS)
         except Error as error:
             self.finding(f"picture {name}", expected="taken", actual=_told(error), ok=Ok.CANNOT_TELL)
@@ -240,4 +247,5 @@ def _told(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     wanted = [line for line in lines[1:] if line.startswith(("Actual value:", "Received:", "Error:"))]
     waited = next((line.lstrip("- ") for line in lines if line.startswith("- waiting for")), "")
-    return "; ".join(dict.fromkeys([lines[0], *wanted, *([waited] if waited else [])]))[:_LONGEST]
+    told = "; ".join(dict.fromkeys([lines[0], *wanted, *([waited] if waited else [])]))
+    return _PLACES.text(told)[:_LONGEST]

@@ -18,13 +18,23 @@ def ask(frame: Frame, question: str, argument: Any = None, *, at_most: float | N
 
     `evaluate` would wait for ever for a page that does not come to rest.
     """
+    from playwright.sync_api import Error
+
     answer = frame.wait_for_function(_boxed(question), arg=argument, timeout=at_most or AT_MOST_MS, polling=_POLL_MS)
     try:
-        return answer.json_value()[0]
+        told = answer.json_value()
     finally:
         answer.dispose()
+    if isinstance(told, str):
+        raise Error(told)
+    return told[0]
 
 
 def _boxed(question: str) -> str:
-    """The function with its answer in a list, so that an empty answer is one too."""
-    return f"async argument => [await ({question})(argument)]"
+    """The function with its answer in a list, so that an empty answer is one too; what it throws is a text.
+
+    Thrown, it would be heard as an error of the page.
+    """
+    return (
+        f"async argument => {{ try {{ return [await ({question})(argument)] }} catch (why) {{ return `${{why}}` }} }}"
+    )

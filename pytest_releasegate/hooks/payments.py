@@ -21,7 +21,7 @@ _MODES = ("live", "test")
 def payment_method(context: Context, finding: Finder, otherwise: str) -> str:
     """The environment's `payment_method`, else `otherwise` in test mode; else the test ends here, inconclusive."""
     mode = _mode(context)
-    declared = context.resolve(context.environment.values.get("payment_method", ""))
+    declared = context.resolve(context.environment.values.get("payment_method", "")).strip()
     told = f"{mode} mode, {'one is declared' if declared else 'none is declared'}"
     ok = Ok.YES if declared or mode == "test" else Ok.CANNOT_TELL
     finding("payment method", expected="one for tests, or test mode", actual=told, ok=ok)

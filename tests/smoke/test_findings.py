@@ -49,6 +49,11 @@ PAGES = {
     "/asks": "<script>alert('Saving failed')</script>",
     "/saves": '<a id="a" href="/data" download>x</a><script>a.click()</script>',
     "/data": "data",
+    "/extends": "<img src='data:,'><script>Object.prototype.more = 1</script>",
+    "/fakes": """<img src="data:,"><script>Object.defineProperty(globalThis, Symbol.for("releasegate.axe"), {value: {
+      runPartial: async () => ({}),
+      finishRun: async () => ({testEngine: {version: "9"}, violations: [], incomplete: []})}})</script>""",
+    "/parts": "<script>fetch('/made-up'); fetch('/tracker').catch(() => 0)</script>",
 }
 FLOWS = """
 import pytest
@@ -76,6 +81,27 @@ def test_axe_without(page, flow):
 @pytest.mark.gate("axe-unknown")
 def test_axe_unknown(page, flow):
     flow.accessible(below="terrible")
+
+@pytest.mark.gate("axe-faked")
+def test_axe_faked(page, flow):
+    flow.accessible(below="critical")
+    load(page, flow, "/fakes")
+
+@pytest.mark.gate("extends")
+def test_extends(page, flow):
+    load(page, flow, "/extends")
+
+@pytest.mark.gate("page-made-up")
+def test_page_made_up(page, flow):
+    page.route("**/paid", lambda route: route.fulfill(body="<h1>Paid</h1>", content_type="text/html"))
+    load(page, flow, "/paid")
+
+@pytest.mark.gate("part-made-up")
+def test_part_made_up(page, flow):
+    page.route("**/made-up", lambda route: route.fulfill(body="made up"))
+    page.route("**/tracker", lambda route: route.abort("blockedbyclient"))
+    with page.expect_event("requestfailed"):
+        load(page, flow, "/parts", "/parts")
 
 @pytest.mark.gate("vitals")
 def test_vitals(page, flow):
@@ -284,6 +310,25 @@ def test_accessibility_is_judged_where_a_flow_asks(walked: Scratch) -> None:
     assert "expected one of critical, serious, moderate, minor, got terrible" in walked.results()["axe-unknown"].message
 
 
+def test_a_page_cannot_bring_an_axe_of_its_own(walked: Scratch) -> None:
+    assert "accessibility, critical and worse: expected no violations, got critical: " in walked.wrong("axe-faked")
+
+
+def test_a_page_that_axe_does_not_bear_is_no_error_of_the_page(walked: Scratch) -> None:
+    assert walked.results()["extends"].status == "passed", walked.wrong("extends")
+    assert "Getter must be a function" in observed(walked, "extends")["accessibility, Load /extends"]
+
+
+def test_what_a_route_of_the_test_answers_is_told_and_is_no_page_of_the_product(walked: Scratch) -> None:
+    assert walked.results()["page-made-up"].status == "inconclusive"
+    assert "pages looked at: expected >= 1, got 0" in walked.wrong("page-made-up")
+    assert walked.results()["part-made-up"].status == "passed", walked.wrong("part-made-up")
+    told_of = observed(walked, "part-made-up")
+    assert told_of["answers given by a route of the test"].startswith("2: GET http://127.0.0.1:")
+    assert told_of["answers given by a route of the test"].endswith("/made-up")
+    assert "/tracker: net::ERR_BLOCKED_BY_CLIENT" in told_of["requests blocked by the test"]
+
+
 def test_vitals_of_the_worst_page_are_shown_with_what_is_good(walked: Scratch) -> None:
     findings = {finding.name: finding for finding in walked.results()["vitals"].findings if finding.observe}
     shift, touched = findings["CLS (layout shift)"], findings["INP (interaction)"]
@@ -407,6 +452,7 @@ def context(*, protected: bool, **values: str) -> Context:
         (False, {"payment_method": "${env:METHOD}"}, "pm_card_test"),
         (True, {"payment_method": "${env:METHOD}"}, "pm_card_test"),
         (True, {}, ""),
+        (True, {"payment_method": " "}, ""),
         (True, {"payment_mode": "test"}, "card"),
         (False, {"payment_mode": "live"}, ""),
     ],

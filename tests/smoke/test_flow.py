@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FLOWS = """
 import pytest
+from playwright.sync_api import expect
 
 def walk(page, flow, path):
     with flow.step(f"Load {path}"):
@@ -83,6 +84,28 @@ def test_masked_alice(page, flow):
 @pytest.mark.gate("masked-brian")
 def test_masked_brian(page, flow):
     show(page, flow, flow.account("brian").email[:5])
+
+def show_framed(page, flow, account):
+    with flow.step("Show"):
+        page.goto(f"/quiet?{account.email[:5]}")
+        field = f'<input autocomplete="current-password" value="{account.password}">'
+        page.set_content(f"<iframe srcdoc='<p>{account.password}</p>{field}'></iframe>")
+
+@pytest.mark.gate("framed-alice")
+def test_framed_alice(page, flow):
+    show_framed(page, flow, flow.account("alice"))
+
+@pytest.mark.gate("framed-brian")
+def test_framed_brian(page, flow):
+    show_framed(page, flow, flow.account("brian"))
+
+@pytest.mark.gate("lost")
+def test_lost(page, flow, base_url):
+    cookie = "abcdefghij-0123456789"
+    page.context.add_cookies([{"name": "session", "value": cookie, "url": base_url}])
+    with flow.step("Get lost"):
+        page.goto("/quiet?code=from-the-vendor")
+        expect(page, f"the page of {cookie}").to_have_url("/there", timeout=100)
 
 @pytest.mark.gate("unmasked")
 def test_unmasked(page, flow):
@@ -209,5 +232,16 @@ def test_pictures_do_not_show_passwords_nor_what_is_hidden(walked: Scratch) -> N
         gate: walked.evidence(gate)["01-show.png"] for gate in ("masked-alice", "masked-brian", "unmasked", "hidden")
     }
     assert shown["masked-alice"] == shown["masked-brian"]
+    framed = [walked.evidence(gate)["01-show.png"] for gate in ("framed-alice", "framed-brian")]
+    assert framed[0] == framed[1]
     assert shown["hidden"] == shown["masked-alice"]
     assert shown["unmasked"] != shown["masked-alice"]
+
+
+def test_messages_hold_no_cookie_and_no_value_of_an_address(walked: Scratch) -> None:
+    result = walked.results()["lost"]
+    assert "/quiet?code=***" in walked.wrong("lost")
+    assert "the page of ${cookie:session}" in walked.wrong("lost")
+    told = "\n".join([result.message, *map(str, result.findings)])
+    assert "from-the-vendor" not in told
+    assert "abcdefghij-0123456789" not in told

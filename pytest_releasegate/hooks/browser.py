@@ -15,6 +15,7 @@ from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.hooks.accessibility import Accessibility, axe_script
 from pytest_releasegate.hooks.artifacts import Artifacts
 from pytest_releasegate.hooks.chromium import usable_chromium
+from pytest_releasegate.hooks.ears import Ears
 from pytest_releasegate.hooks.flow import FLOW, Account, Flow
 from pytest_releasegate.hooks.launching import films_at, remote, why_none, without_film
 from pytest_releasegate.hooks.made import Made
@@ -38,10 +39,12 @@ __all__ = [
     "launch_browser",
     "made",
     "pytest_runtest_call",
+    "pytest_runtest_setup",
     "set_up",
 ]
 
 _ARTIFACTS = "releasegate-artifacts"
+_EARS = pytest.StashKey[Ears]()
 _SECRETS = pytest.StashKey[Secrets]()
 """What the targets of this run have in common of what must not be told."""
 
@@ -50,6 +53,7 @@ def set_up(config: pytest.Config, sessions: Sequence[GateSession]) -> list[tuple
     """The plugins of browser gates; says where no films can be made."""
     session = sessions[0]
     config.stash[_SECRETS] = session.secrets
+    config.stash[_EARS] = Ears()
     video = config.getoption("--video") != "off"
     elsewhere = config.getini("releasegate_browser_url")
     if video and not elsewhere and not hasattr(config, "workerinput"):
@@ -107,6 +111,7 @@ def launch_browser(
         artifacts = pytestconfig.pluginmanager.getplugin(_ARTIFACTS)
         if isinstance(artifacts, Artifacts) and artifacts.ours:
             browser.on("context", without_film)
+        browser.on("context", pytestconfig.stash[_EARS].watch)
         return browser
 
     def reach(**given: Any) -> Browser:
@@ -149,7 +154,7 @@ def flow(
     if not base_url:
         pytest.fail(_without_url(gate_context), pytrace=False)
     looks = _accessibility(request.config)
-    walked = request.node.stash[FLOW] = Flow(page, gate_context, finding, looks)
+    walked = request.node.stash[FLOW] = Flow(page, gate_context, finding, looks, request.config.stash[_EARS])
     yield walked
     walked.finish()
 
@@ -174,6 +179,12 @@ def _without_url(context: Context) -> str:
     except CannotLook as missing:
         return f"no base URL to start from: {missing}"
     return "no base URL to start from\n    name an environment with --env, or pass --base-url"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Listen before any fixture opens a page."""
+    item.config.stash[_EARS].begin(listening="flow" in getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(wrapper=True)

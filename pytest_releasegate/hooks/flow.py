@@ -14,10 +14,9 @@ import pytest
 from pytest_releasegate.check import Secrets, counted
 from pytest_releasegate.errors import CannotLook
 from pytest_releasegate.hooks.accessibility import Accessibility
-from pytest_releasegate.hooks.complaints import Complaints
+from pytest_releasegate.hooks.ears import Ears
 from pytest_releasegate.hooks.keeping import Keeper
 from pytest_releasegate.hooks.payments import payment_method
-from pytest_releasegate.hooks.traffic import Traffic
 from pytest_releasegate.hooks.vitals import Vitals
 from pytest_releasegate.model import Ok
 from pytest_releasegate.sources.har import archive
@@ -57,7 +56,12 @@ class Flow:
     """One walk through the product: steps, pictures, complaints of the browser, and what to remove afterwards."""
 
     def __init__(
-        self, page: Page, context: Context, finding: Finder, accessibility: Accessibility | None = None
+        self,
+        page: Page,
+        context: Context,
+        finding: Finder,
+        accessibility: Accessibility | None = None,
+        ears: Ears | None = None,
     ) -> None:
         self.page = page
         self.context = context
@@ -69,9 +73,10 @@ class Flow:
         """What takes evidence, as much as there is room for."""
         self.private: dict[str, str] = {}
         """Values that may let somebody in, with what each is: struck out of all evidence."""
-        self._complaints = Complaints()
-        self._traffic = Traffic()
-        self._watched: list[BrowserContext] = []
+        self._ears = ears or Ears()
+        if not self._ears.listening:
+            self._ears.begin(listening=True)
+        self._complaints, self._traffic = self._ears.complaints, self._ears.traffic
         self._vitals = Vitals()
         self._accessibility = accessibility or Accessibility(None, "off")
         self._passwords: list[str] = []
@@ -157,11 +162,8 @@ class Flow:
 
     def watch(self, browser: BrowserContext) -> None:
         """Listen to a browser context; that of `page`, and those that its browser opens meanwhile, always are."""
-        if browser in self._watched or self._over:
-            return
-        self._watched.append(browser)
-        self._complaints.watch(browser)
-        self._traffic.watch(browser)
+        if not self._over:
+            self._ears.watch(browser)
 
     def finish(self) -> None:
         """Judge what was seen and clean up; called by the plugin, and a second call does nothing."""
@@ -192,7 +194,7 @@ class Flow:
         """What must not be told of the session; again after each step, since signing out takes it away."""
         from playwright.sync_api import Error
 
-        for browser in self._watched:
+        for browser in self._ears.contexts:
             with suppress(Error):
                 for cookie in browser.cookies():
                     value, name = cookie.get("value", ""), f"cookie:{cookie.get('name')}"

@@ -41,6 +41,16 @@ def test_tolerated(page, flow):
 def test_uncaught(page, flow):
     walk(page, flow, "/uncaught")
 
+@pytest.fixture
+def visited(page, new_context):
+    page.goto("/console")
+    new_context().new_page().goto("/uncaught")
+    return page
+
+@pytest.mark.gate("before")
+def test_before(visited, flow):
+    walk(visited, flow, "/quiet")
+
 @pytest.mark.gate("hang-up")
 def test_hang_up(page, flow):
     walk(page, flow, "/hang-up")
@@ -197,6 +207,12 @@ def test_a_complaint_turns_the_gate_red_though_the_assertions_hold(walked: Scrat
     assert text in walked.wrong(gate)
     assert any(str(finding) == "the test: expected passes, got passes" for finding in result.findings)
     assert "trace.zip" in walked.evidence(gate)
+
+
+def test_what_fixtures_open_before_the_flow_is_heard_too(walked: Scratch) -> None:
+    wrong = walked.wrong("before")
+    assert "console errors: expected 0, got 1: the clock is wrong (/console)" in wrong
+    assert "uncaught page errors: expected 0, got 1: no such plan" in wrong
 
 
 def test_what_was_tolerated_is_shown(walked: Scratch) -> None:

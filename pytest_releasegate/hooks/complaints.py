@@ -129,7 +129,7 @@ class Complaints:
         self._note("downloads", address(download.url))
 
     def _on_unsent(self, response: Response) -> None:
-        """Whether no server answered, but a route of the test: the page is then none of the product."""
+        """Tell it where no server answered, but a route of the test."""
         from playwright.sync_api import Error
 
         try:
@@ -138,7 +138,6 @@ class Complaints:
         except Error:  # its page is gone
             return
         request = response.request
-        self.pages -= _is_page(response)
         self._note("answers given by a route of the test", f"{request.method} {address(request.url)}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
@@ -159,7 +158,8 @@ class Complaints:
         if self._over:
             return
         request, status = response.request, response.status
-        self.pages += _is_page(response)
+        if request.resource_type == "document" and not 300 <= status < 400:  # a redirect is not yet a page
+            self.pages += 1
         if request.timing["requestStart"] < 0 and request.url.startswith("http") and not response.from_service_worker:
             self._unsent.append(response)
         if request.resource_type in _PARTS and _NOT_FOUND <= status < _BROKEN:
@@ -171,8 +171,3 @@ class Complaints:
         if not self._over:
             lines = text.strip().splitlines() or [""]
             self._seen[kind].append(lines[0][:_LONGEST])
-
-
-def _is_page(response: Response) -> bool:
-    """A redirect is not yet a page."""
-    return response.request.resource_type == "document" and not 300 <= response.status < 400

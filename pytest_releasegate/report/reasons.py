@@ -208,7 +208,7 @@ def _is_late(release: Release, row: Standing) -> bool:
 def _too_late(release: Release, verdicts: Mapping[Phase, Verdict]) -> str:
     rows = _in_the_way(verdicts, Status.FAILED, Status.ERROR, Status.INCONCLUSIVE, Status.MISSING)
     late = [row for row in rows if _is_late(release, row)]
-    if not late:
+    if not late or release.rolled_back_at:
         return ""
     what = f"{late[0].gate.id}{_more(len(late))} had to hold before the deployment"
     return f"{what}: the next release, or releasegate rollback and another attempt"

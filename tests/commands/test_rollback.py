@@ -96,7 +96,7 @@ def test_each_command_means_the_newest_attempt_unless_another_is_named(deployed,
     ]
     deployed("deployed", at=LATER + timedelta(hours=1))
     assert [part.strip() for part in deployed("status")[1].splitlines() if "deployed  " in part] == [
-        "deployed  2026-03-01 04:00 UTC"
+        "deployed  2026-03-01 04:00 UTC, said by"
     ]
 
 

@@ -48,6 +48,7 @@ class Complaints:
 
     def __init__(self) -> None:
         self.pages = 0
+        """How many pages the product has answered; until the end, those too that a route of the test has."""
         self._seen: dict[str, list[str]] = {kind: [] for kind in (*_KINDS, *_SHOWN)}
         self._tolerated: list[re.Pattern[str]] = []
         self._unsent: list[Response] = []
@@ -138,6 +139,7 @@ class Complaints:
         except Error:  # its page is gone
             return
         request = response.request
+        self.pages -= _is_page(response)
         self._note("answers given by a route of the test", f"{request.method} {address(request.url)}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
@@ -158,8 +160,7 @@ class Complaints:
         if self._over:
             return
         request, status = response.request, response.status
-        if request.resource_type == "document" and not 300 <= status < 400:  # a redirect is not yet a page
-            self.pages += 1
+        self.pages += _is_page(response)
         if request.timing["requestStart"] < 0 and request.url.startswith("http") and not response.from_service_worker:
             self._unsent.append(response)
         if request.resource_type in _PARTS and _NOT_FOUND <= status < _BROKEN:
@@ -171,3 +172,8 @@ class Complaints:
         if not self._over:
             lines = text.strip().splitlines() or [""]
             self._seen[kind].append(lines[0][:_LONGEST])
+
+
+def _is_page(response: Response) -> bool:
+    """Whether it is one; a redirect is not yet."""
+    return response.request.resource_type == "document" and not 300 <= response.status < 400

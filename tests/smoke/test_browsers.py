@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from pytest_releasegate.hooks.chromium import usable_chromium
 from pytest_releasegate.hooks.launching import films_at, why_none
+from tests.standin import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,6 @@ import pytest
 def test_flow(page, flow, browser):
     print(browser.version)
     with flow.step("Load"):
-        page.route("**", lambda route: route.fulfill(body="<h1>A page</h1>", content_type="text/html"))
         page.goto("/")
 """
 
@@ -51,23 +52,44 @@ def chromium() -> str:
         return usable_chromium("", Path(playwright.chromium.executable_path))
 
 
-def product(root: Path, make_scratch: type[Scratch]) -> Scratch:
+class Shop(BaseHTTPRequestHandler):
+    """One page, whatever is asked."""
+
+    def do_GET(self) -> None:
+        body = b"<!doctype html><h1>A page</h1>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[str]:
+    with serving(Shop) as url:
+        yield url
+
+
+def product(root: Path, shop: str, make_scratch: type[Scratch]) -> Scratch:
     scratch = make_scratch(root / "product", {})
     (scratch.root / "smoke").mkdir(parents=True)
     (scratch.root / "smoke" / "test_one.py").write_text(FLOW)
-    scratch.prepare('base_url: "http://shop.test"')
+    scratch.prepare(f'base_url: "{shop}"')
     return scratch
 
 
 @pytest.fixture
-def scratch(tmp_path: Path, make_scratch: type[Scratch]) -> Scratch:
-    return product(tmp_path, make_scratch)
+def scratch(tmp_path: Path, shop: str, make_scratch: type[Scratch]) -> Scratch:
+    return product(tmp_path, shop, make_scratch)
 
 
 @pytest.fixture(scope="module")
-def named(tmp_path_factory: pytest.TempPathFactory, make_scratch: type[Scratch], chromium: str) -> Scratch:
+def named(tmp_path_factory: pytest.TempPathFactory, shop: str, make_scratch: type[Scratch], chromium: str) -> Scratch:
     """A product whose browsers are all this Chromium."""
-    made = product(tmp_path_factory.mktemp("named"), make_scratch)
+    made = product(tmp_path_factory.mktemp("named"), shop, make_scratch)
     arguments = {"executable_path": chromium} if chromium else {}
     (made.root / "conftest.py").write_text(ANY_NAME.replace("{arguments}", repr(arguments)))
     return made

@@ -321,6 +321,8 @@ def test_a_page_that_axe_does_not_bear_is_no_error_of_the_page(walked: Scratch) 
 
 def test_what_a_route_of_the_test_answers_or_blocks_is_told(walked: Scratch) -> None:
     assert observed(walked, "page-made-up")["answers given by a route of the test"].endswith("/paid")
+    assert walked.results()["page-made-up"].status == "inconclusive"
+    assert "pages looked at: expected >= 1, got 0" in walked.wrong("page-made-up")
     assert walked.results()["part-made-up"].status == "passed", walked.wrong("part-made-up")
     told_of = observed(walked, "part-made-up")
     assert told_of["answers given by a route of the test"].startswith("2: GET http://127.0.0.1:")

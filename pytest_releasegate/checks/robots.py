@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool, StringConstraints, model_validator
 
 from pytest_releasegate.check import counted, find
 from pytest_releasegate.errors import CannotLook
-from pytest_releasegate.model import Ok
+from pytest_releasegate.model import Finding, Ok
 from pytest_releasegate.params import Duration, Parameters
 from pytest_releasegate.sources.http import Query, ask
 from pytest_releasegate.sources.robotstxt import RobotsFile, page_tokens, tag_tokens
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_releasegate.check import Context
-    from pytest_releasegate.model import Finding
     from pytest_releasegate.sources.http import Answer
 
 __all__ = ["Robots"]
@@ -142,15 +141,22 @@ class _Looker:
         actual = f"{file.said}: without the file all is open" if file.is_absent else f"open to {shown(open_to)}"
         return find(name, expected=expected, actual=actual if open_to else expected, ok=not open_to)
 
+    def _page(self, page: str) -> Answer | Finding:
+        """The page, or what came instead of it."""
+        answer = fetch(self.context, page, ca=self.check.ca)
+        if other := not_the_page(answer, (200,)):
+            return other
+        self.seen += 1
+        self._keep(answer)
+        return answer
+
     def allowed(self, page: str) -> Iterator[Finding]:
         """Whether crawlers may fetch a page and index it."""
         yield self._fetchable(page, "open to crawlers")
-        answer = fetch(self.context, page, ca=self.check.ca)
-        if other := not_the_page(answer, (200,)):
-            yield other
+        answer = self._page(page)
+        if isinstance(answer, Finding):
+            yield answer
             return
-        self.seen += 1
-        self._keep(answer)
         _, possible = tag_tokens(answer.headers.get("X-Robots-Tag", ""), self.check.agents)
         told = ["X-Robots-Tag"] * ("noindex" in possible or "none" in possible)
         told += ["<meta>"] * ("noindex" in page_tokens(answer.text, self.check.agents))
@@ -160,12 +166,10 @@ class _Looker:
     def unindexed(self, page: str) -> Iterator[Finding]:
         """Whether a page says that it must not be indexed, where crawlers can read that."""
         yield self._fetchable(page, "open to crawlers, which must read its `noindex`")
-        answer = fetch(self.context, page, ca=self.check.ca)
-        if other := not_the_page(answer, (200,)):
-            yield other
+        answer = self._page(page)
+        if isinstance(answer, Finding):
+            yield answer
             return
-        self.seen += 1
-        self._keep(answer)
         certain, _ = tag_tokens(answer.headers.get("X-Robots-Tag", ""), self.check.agents if self._is_one else ())
         told = "noindex" in certain | page_tokens(answer.text, self.check.agents if self._is_one else ())
         name = f"{place(answer)} to crawlers"
